@@ -1,0 +1,7 @@
+//! agentsh: a shell for AI agents' tool calls.
+//!
+//! The three programs share this library: `agentsh` (the launcher, [`launcher`]), `agentshctl` ([`ctl`]) and
+//! `agentsh-helper` ([`helper`]). What decides is pure and tested without a kernel ([`classify`], [`policy`]);
+//! what acts is thin ([`cgroup`], [`launcher`], [`sys`]).
+
+pub mod class;
