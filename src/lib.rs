@@ -5,3 +5,4 @@
 //! what acts is thin ([`cgroup`], [`launcher`], [`sys`]).
 
 pub mod class;
+pub mod policy;

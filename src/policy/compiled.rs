@@ -1,0 +1,231 @@
+//! The policy as the launcher reads it: already validated, layered and resolved, each value with the place it
+//! was set at, so that `agentshctl explain` tells of exactly what the launcher does.
+
+use crate::class::Class;
+use serde::{Deserialize, Serialize};
+
+/// Everything that the launcher needs to know of the policies in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The files (and folders) that this was compiled from, in order of layer; [`Origin::source`] is an index here.
+    pub sources: Vec<Source>,
+    /// The knobs of each class with a leaf, by its discriminant.
+    pub classes: [Knobs; 8],
+    /// Knobs for single commands; of several that match, the last one wins for each knob that it sets.
+    pub overrides: Vec<Override>,
+    /// What the words of `AGENT_RESOURCE_HINT` stand for.
+    pub hints: Hints,
+    /// What is logged, where, and how much of it.
+    pub log: LogPolicy,
+    /// What a session gets when agentsh makes it.
+    pub session: SessionPolicy,
+}
+
+impl Policy {
+    /// The knobs of a class; an agent has no leaf, and is planned as `other` where one asks all the same.
+    pub fn class(&self, class: Class) -> &Knobs {
+        &self.classes[if class == Class::Agent { Class::Other } else { class } as usize]
+    }
+}
+
+/// A file or folder that the policy depends on. A folder stands for "a file was added or removed".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// An absolute path, or `<built-in>/default.yaml`.
+    pub path: String,
+    /// Whose word it is.
+    pub layer: Layer,
+    /// How it looked when it was compiled; none if it did not exist (or is built in). Differs: compile again.
+    pub stamp: Option<Stamp>,
+}
+
+/// Layers, least specific first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Layer {
+    /// policies/default.yaml, compiled into the binaries.
+    Builtin,
+    /// /etc/agentsh/policy.d/*.yaml: the operator's.
+    System,
+    /// `.agentsh.yaml` of the workspace: untrusted, may only tighten.
+    Workspace,
+    /// `AGENT_RESOURCE_HINT`: applied per call, never compiled.
+    Hint,
+}
+
+/// What tells whether a file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Modification time in ns since the epoch.
+    pub mtime_ns: i64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A value, and where it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Set<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+/// A line of a policy file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Index into [`Policy::sources`]; `u16::MAX` for a hint.
+    pub source: u16,
+    /// From 1.
+    pub line: u32,
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amount {
+    /// Bytes, as given.
+    Bytes(u64),
+    /// Thousandths of the session's budget (`calls/`), else of the nearest finite ancestor's limit, else of
+    /// MemAvailable at the session's start.
+    Permille(u16),
+    /// No limit (`max`).
+    Max,
+}
+
+/// The knobs of one leaf.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Knobs {
+    /// memory.high.
+    pub memory_high: Set<Amount>,
+    /// memory.max.
+    pub memory_max: Set<Amount>,
+    /// memory.swap.max.
+    pub swap_max: Set<Amount>,
+    /// When `memory_high` and `memory_max` apply.
+    pub limits: Set<Limits>,
+    /// May high be raised, up to memory.max, while nobody else needs the memory?
+    pub raise: Set<bool>,
+    /// cpu.weight, 1 to 10,000.
+    pub cpu_weight: Set<u16>,
+    /// pids.max; none for `max`.
+    pub pids_max: Set<Option<u32>>,
+    /// What the kernel's OOM killer takes.
+    pub oom: Set<Oom>,
+    /// Added to the caller's oom_score_adj (and never below the caller's), -1000 to 1000.
+    pub oom_score_adj: Set<i16>,
+    /// What becomes of processes that outlive the call.
+    pub on_exit: Set<OnExit>,
+    /// May the call be frozen while others need the memory?
+    pub freeze: Set<bool>,
+    /// How long it may be stalled over memory.high before it is killed, in ms.
+    pub throttle_timeout_ms: Set<u32>,
+}
+
+/// When a class's memory limits apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limits {
+    /// From birth.
+    Birth,
+    /// Only under contention; born with what the program would have seen without agentsh, as programs size
+    /// themselves by their limits.
+    Contended,
+}
+
+/// What the OOM killer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Oom {
+    /// The whole call (memory.oom.group=1).
+    Call,
+    /// One process of it (memory.oom.group=0).
+    Process,
+}
+
+/// What becomes of processes that outlive the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExit {
+    /// They live on.
+    Keep,
+    /// They are killed with the call.
+    Kill,
+}
+
+/// Knobs for the commands that match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Override {
+    /// Globs, one for each word of the command's argv from its first; words behind the last glob don't matter.
+    pub pattern: Vec<String>,
+    /// Where the override begins.
+    pub origin: Origin,
+    /// The class that it gives the command, if it does.
+    pub class: Option<Set<Class>>,
+    /// The knobs that it sets.
+    pub knobs: Partial,
+}
+
+/// Some of the knobs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // as in Knobs
+pub struct Partial {
+    pub memory_high: Option<Set<Amount>>,
+    pub memory_max: Option<Set<Amount>>,
+    pub swap_max: Option<Set<Amount>>,
+    pub limits: Option<Set<Limits>>,
+    pub raise: Option<Set<bool>>,
+    pub cpu_weight: Option<Set<u16>>,
+    pub pids_max: Option<Set<Option<u32>>>,
+    pub oom: Option<Set<Oom>>,
+    pub oom_score_adj: Option<Set<i16>>,
+    pub on_exit: Option<Set<OnExit>>,
+    pub freeze: Option<Set<bool>>,
+    pub throttle_timeout_ms: Option<Set<u32>>,
+}
+
+/// What the words of a hint stand for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Hints {
+    pub enabled: Set<bool>,
+    pub memory_low: Set<Amount>,
+    pub memory_medium: Set<Amount>,
+    pub memory_high: Set<Amount>,
+    pub cpu_low: Set<u16>,
+    pub cpu_high: Set<u16>,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPolicy {
+    /// Write a log at all?
+    pub enabled: Set<bool>,
+    /// Its file; none for the default place.
+    pub path: Option<Set<String>>,
+    /// Commands are cut at so many bytes; 0 logs none of them.
+    pub command_bytes: Set<u32>,
+    /// Replace the values of variables named *KEY*, *TOKEN*, *SECRET*, *PASS*?
+    pub redact: Set<bool>,
+    /// The log is rotated at so many bytes.
+    pub rotate_bytes: Set<u64>,
+    /// So many old logs are kept.
+    pub keep: Set<u8>,
+}
+
+/// What a session gets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionPolicy {
+    /// What the agent itself is kept alive with: memory.min of `agent/`, and what `calls/` leaves of the session's limit.
+    pub reserve: Set<Amount>,
+    /// memory.max of `calls/`, before the session's own limit; `max` for that limit less the reserve.
+    pub budget: Set<Amount>,
+    /// memory.swap.max of `calls/`.
+    pub swap_max: Set<Amount>,
+    /// pids.max of `calls/`.
+    pub pids_max: Set<Option<u32>>,
+    /// cgroup.max.descendants of the session.
+    pub max_leaves: Set<u32>,
+}

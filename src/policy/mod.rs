@@ -1,0 +1,3 @@
+//! Policies: YAML for people, a compiled form for the launcher.
+
+pub mod compiled;
