@@ -5,4 +5,5 @@
 //! what acts is thin ([`cgroup`], [`launcher`], [`sys`]).
 
 pub mod class;
+pub mod log;
 pub mod policy;

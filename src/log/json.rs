@@ -1,0 +1,166 @@
+//! A JSON emitter of the size that the log needs: objects, strings of any bytes, integers, booleans, null.
+//! The launcher writes with it, so that no serde_json is linked into the hot path.
+
+use std::fmt::Write as _;
+
+/// An object under construction.
+#[derive(Debug)]
+pub struct Object {
+    out: String,
+    empty: bool,
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        Object::new()
+    }
+}
+
+impl Object {
+    /// `{`.
+    pub fn new() -> Object {
+        Object { out: String::from("{"), empty: true }
+    }
+
+    /// A string; bytes that aren't UTF-8 become U+FFFD.
+    pub fn text(mut self, key: &str, value: impl AsRef<[u8]>) -> Object {
+        self.key(key);
+        escape(&mut self.out, &String::from_utf8_lossy(value.as_ref()));
+        self
+    }
+
+    /// A string or null.
+    pub fn maybe_text<T: AsRef<[u8]>>(self, key: &str, value: Option<T>) -> Object {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self.null(key),
+        }
+    }
+
+    /// An integer.
+    pub fn number(mut self, key: &str, value: impl Into<i128>) -> Object {
+        self.key(key);
+        let value: i128 = value.into();
+        // Writing to a String can't fail.
+        let _ = write!(self.out, "{value}");
+        self
+    }
+
+    /// An integer or null.
+    pub fn maybe_number<T: Into<i128>>(self, key: &str, value: Option<T>) -> Object {
+        match value {
+            Some(value) => self.number(key, value),
+            None => self.null(key),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(mut self, key: &str, value: bool) -> Object {
+        self.key(key);
+        self.out.push_str(if value { "true" } else { "false" });
+        self
+    }
+
+    /// `null`.
+    pub fn null(mut self, key: &str) -> Object {
+        self.key(key);
+        self.out.push_str("null");
+        self
+    }
+
+    /// An object within, or null.
+    pub fn maybe_object(mut self, key: &str, value: Option<Object>) -> Object {
+        match value {
+            Some(object) => {
+                self.key(key);
+                self.out.push_str(&object.close());
+                self
+            }
+            None => self.null(key),
+        }
+    }
+
+    /// `}`: the whole object as text.
+    pub fn close(mut self) -> String {
+        self.out.push('}');
+        self.out
+    }
+
+    fn key(&mut self, key: &str) {
+        if !std::mem::replace(&mut self.empty, false) {
+            self.out.push(',');
+        }
+        escape(&mut self.out, key);
+        self.out.push(':');
+    }
+}
+
+/// Appends `text` as a JSON string, quotes included. Control characters are escaped, so a record is one line.
+pub fn escape(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // DEL and the C1 controls are legal in JSON, but a terminal that shows the log obeys them.
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn an_object_has_what_was_put_in_in_that_order() {
+        let text = Object::new()
+            .text("a", "x\"y\\z\n")
+            .maybe_text("b", None::<&str>)
+            .number("c", u64::MAX)
+            .number("d", -3)
+            .flag("e", true)
+            .maybe_number("f", None::<u32>)
+            .maybe_object("g", Some(Object::new().number("h", 1)))
+            .maybe_object("i", None)
+            .close();
+        assert_eq!(
+            text,
+            r#"{"a":"x\"y\\z\n","b":null,"c":18446744073709551615,"d":-3,"e":true,"f":null,"g":{"h":1},"i":null}"#
+        );
+    }
+
+    #[test]
+    fn an_empty_object_is_an_object() {
+        assert_eq!(Object::default().close(), "{}");
+    }
+
+    proptest! {
+        #[test]
+        fn serde_json_reads_back_any_bytes_as_their_lossy_text(
+            key in any::<String>(), bytes in proptest::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let line = Object::new().text(&key, &bytes).close();
+            prop_assert!(!line.bytes().any(|b| b < 0x20 || b == 0x7f), "a control character in {line:?}");
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read, json!({ key: String::from_utf8_lossy(&bytes) }));
+        }
+
+        #[test]
+        fn serde_json_reads_back_any_text_and_number(text in any::<String>(), n in any::<u64>(), m in any::<i64>()) {
+            let line = Object::new().text("t", &text).number("n", n).number("m", m).close();
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read, json!({"t": text, "n": n, "m": m}));
+        }
+    }
+}
