@@ -5,5 +5,8 @@
 //! what acts is thin ([`cgroup`], [`launcher`], [`sys`]).
 
 pub mod class;
+
+pub mod launcher;
 pub mod log;
 pub mod policy;
+pub mod sys;

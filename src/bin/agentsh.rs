@@ -1,2 +1,9 @@
-//! The launcher: runs in the shell's place.
-fn main() {}
+//! `agentsh`: runs in the place of the shell. Everything it does is in [`agentsh::launcher`].
+#![no_main]
+
+use agentsh::sys::lifeboat::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+agentsh::c_main!(agentsh::launcher::main);

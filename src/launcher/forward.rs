@@ -1,0 +1,158 @@
+//! Which of the signals that reach us are for the shell.
+//!
+//! To the caller we are the shell: what it sends to our pid is the shell's. But most signals reach the shell by
+//! themselves, as it is in our process group: what a terminal sends, what kill(2) sends to the group. Passing those
+//! on as well would run a trap twice, and programs take a second SIGTERM for impatience.
+
+use crate::sys::process;
+use crate::sys::signal::Received;
+use std::fs;
+
+/// What to do with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// It isn't the shell's, or the shell has it already.
+    Drop,
+    /// It was sent to our pid alone.
+    On,
+    /// It was sent to our pid or to our group, which look the same from here.
+    Ask,
+}
+
+/// What is known of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// It is the shell, or something that the shell started.
+    pub inside: bool,
+    /// We lead our session, as agents' shells do: a terminal that hangs up tells the leader only.
+    pub we_lead: bool,
+}
+
+/// Decides from the signal itself.
+pub fn decide(signal: &Received, sender: Sender) -> Pass {
+    match (signal.code, signal.signal) {
+        // A terminal that hangs up tells only the session's leader, who the shell would have been.
+        (libc::SI_KERNEL, libc::SIGHUP | libc::SIGCONT) if sender.we_lead => Pass::On,
+        // What else a terminal sends goes to the whole foreground group.
+        (
+            libc::SI_KERNEL,
+            libc::SIGHUP
+            | libc::SIGCONT
+            | libc::SIGINT
+            | libc::SIGQUIT
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+            | libc::SIGWINCH,
+        ) => Pass::Drop,
+        // Our own doing: writing the log or the message.
+        (libc::SI_KERNEL, libc::SIGXFSZ | libc::SIGXCPU | libc::SIGPIPE) => Pass::Drop,
+        // Timers that the caller set before it became us, and the like.
+        (libc::SI_KERNEL, _) => Pass::On,
+        // `kill 0` in the shell reached the shell too.
+        _ if sender.inside => Pass::Drop,
+        (libc::SI_USER, _) => Pass::Ask,
+        // tgkill and sigqueue have no form for groups; timers and descriptors name a process or a group.
+        _ => Pass::On,
+    }
+}
+
+/// Is `pid` the shell or a descendant of it? A sender that has ended meanwhile is taken for an outsider.
+pub fn is_inside(mut pid: i32, shell: i32) -> bool {
+    let me = std::process::id() as i32;
+    // Deeper trees than this exist, but not below a shell that kills its own group.
+    for _ in 0..16 {
+        if pid == shell {
+            return true;
+        }
+        if pid <= 1 || pid == me {
+            return false;
+        }
+        match parent_of(pid) {
+            Some(parent) => pid = parent,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// The parent of a process.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// Is the process stopped by a signal?
+pub fn is_stopped(pid: i32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| state == "T")
+}
+
+/// A field of /proc/PID/stat, counted from the one behind the name (which may hold anything).
+fn stat_field(pid: i32, n: usize) -> Option<String> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let behind = stat.iter().rposition(|&b| b == b')')? + 1;
+    std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace().nth(n).map(str::to_owned)
+}
+
+/// One of the signal masks in /proc/PID/status, signal N at bit N - 1.
+pub fn mask_of(pid: i32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(":\t"))?;
+    u64::from_str_radix(line, 16).ok()
+}
+
+/// Does the mask have the signal?
+pub fn has(mask: u64, signal: i32) -> bool {
+    (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1
+}
+
+/// Sends it on, with its value if it had one.
+pub fn send(signal: &Received, shell: i32) {
+    if signal.code == libc::SI_QUEUE {
+        process::queue(shell, signal.signal, signal.value);
+    } else {
+        process::kill(shell, signal.signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTSIDE: Sender = Sender { inside: false, we_lead: true };
+
+    fn signal(signal: i32, code: i32) -> Received {
+        Received { signal, code, pid: 1, value: 0 }
+    }
+
+    #[test]
+    fn what_a_terminal_sends_has_reached_the_shell_already() {
+        for number in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGWINCH] {
+            assert_eq!(decide(&signal(number, libc::SI_KERNEL), OUTSIDE), Pass::Drop);
+        }
+    }
+
+    #[test]
+    fn a_hang_up_is_passed_on_by_the_session_leader_only() {
+        let hup = signal(libc::SIGHUP, libc::SI_KERNEL);
+        assert_eq!(decide(&hup, OUTSIDE), Pass::On);
+        assert_eq!(decide(&hup, Sender { we_lead: false, ..OUTSIDE }), Pass::Drop);
+    }
+
+    #[test]
+    fn a_kill_from_outside_needs_a_question_and_one_from_inside_none() {
+        let term = signal(libc::SIGTERM, libc::SI_USER);
+        assert_eq!(decide(&term, OUTSIDE), Pass::Ask);
+        assert_eq!(decide(&term, Sender { inside: true, ..OUTSIDE }), Pass::Drop);
+        assert_eq!(decide(&signal(libc::SIGUSR1, libc::SI_QUEUE), OUTSIDE), Pass::On);
+        assert_eq!(decide(&signal(libc::SIGALRM, libc::SI_KERNEL), OUTSIDE), Pass::On);
+    }
+
+    #[test]
+    fn our_own_process_can_be_looked_at() {
+        let me = std::process::id() as i32;
+        assert_eq!(parent_of(me), Some(process::parent()));
+        assert!(!is_stopped(me));
+        assert!(mask_of(me, "SigCgt").is_some());
+        assert!(is_inside(me, me) && !is_inside(1, me));
+    }
+}

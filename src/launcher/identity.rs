@@ -1,0 +1,85 @@
+//! Which program we stand in for.
+
+use crate::sys::args::{self, Args};
+use std::os::unix::ffi::OsStringExt;
+
+/// What we are called as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A shell, by its name: `bash`, `sh` …
+    Shell(&'static str),
+    /// The other applets of a multi-call binary (busybox) that we cover.
+    Applet,
+    /// A tool, by a link with its name in a folder of shims.
+    Shim(Vec<u8>),
+}
+
+/// The names that we answer to as a shell, and the shell that is meant. A bind mount over /bin/sh lands on the file
+/// that it links to, which may be dash or a busybox.
+const SHELLS: [(&[u8], &str); 6] = [
+    (b"bash", "bash"),
+    (b"sh", "sh"),
+    (b"dash", "sh"),
+    (b"ash", "sh"),
+    (b"rbash", "bash"),
+    (b"agentsh", "bash"),
+];
+
+/// Finds out from the path that was executed; from the file itself where that says nothing (a script's `#!`, a
+/// descriptor, a busybox applet). argv[0] can be anything, and is never asked.
+pub fn identify(_: &Args) -> Identity {
+    let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
+    if let Some(shell) = shell_named(called) {
+        return Identity::Shell(shell);
+    }
+    let file =
+        std::fs::read_link("/proc/self/exe").map(|p| p.into_os_string().into_vec()).unwrap_or_default();
+    decide(called, &file)
+}
+
+/// The last part of a path.
+pub fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+fn shell_named(path: &[u8]) -> Option<&'static str> {
+    let name = basename(path);
+    SHELLS.iter().find(|(known, _)| *known == name).map(|&(_, shell)| shell)
+}
+
+fn decide(called: &[u8], file: &[u8]) -> Identity {
+    if let Some(shell) = shell_named(called) {
+        return Identity::Shell(shell);
+    }
+    match basename(file) {
+        b"busybox" => Identity::Applet,
+        // A link with a tool's name to our own file; what a script's #! names is never such a link.
+        b"agentsh" if !called.is_empty() => Identity::Shim(basename(called).to_vec()),
+        _ => Identity::Shell(shell_named(file).unwrap_or("bash")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executed_path_decides_and_the_file_where_that_says_nothing() {
+        let shell = Identity::Shell;
+        for (called, file, is) in [
+            ("/bin/bash", "/usr/bin/bash", shell("bash")),
+            ("/bin/sh", "/usr/bin/dash", shell("sh")),
+            ("/bin/rbash", "/usr/bin/bash", shell("bash")),
+            ("./build.sh", "/usr/bin/bash", shell("bash")),
+            ("./build.sh", "/usr/bin/dash", shell("sh")),
+            ("/dev/fd/5", "/opt/agentsh/bin/bash", shell("bash")),
+            ("/opt/agentsh/bin/agentsh", "/opt/agentsh/bin/agentsh", shell("bash")),
+            ("/bin/ls", "/bin/busybox", Identity::Applet),
+            ("/bin/ash", "/bin/busybox", shell("sh")),
+            ("/shims/pytest", "/opt/agentsh/bin/agentsh", Identity::Shim(b"pytest".to_vec())),
+            ("", "", shell("bash")),
+        ] {
+            assert_eq!(decide(called.as_bytes(), file.as_bytes()), is, "{called} {file}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Watching over the shell: one small loop over the signals and a timer, until the shell has ended.
+//!
+//! To the caller we are the shell. So what is sent to us reaches it, when it stops we stop, when we are continued it
+//! goes on, and when it dies of a signal so do we.
+
+use super::forward::{self, Pass, Sender};
+use super::sentinel::Sentinel;
+use super::voice::Voice;
+use crate::sys::fd;
+use crate::sys::process::{self, Change, Used};
+use crate::sys::signal::{self, Received, Stream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// What watches over the call's memory meanwhile.
+pub trait Guard {
+    /// Looks, acts, and says when to look next. `now` in ns.
+    fn tick(&mut self, now: u64) -> Duration;
+    /// The call is about to get a signal, or to be stopped: it must be able to run.
+    fn let_run(&mut self);
+}
+
+/// Where there is no leaf there is nothing to guard.
+impl Guard for () {
+    fn tick(&mut self, _: u64) -> Duration {
+        SLOWEST
+    }
+    fn let_run(&mut self) {}
+}
+
+/// The first look at what the shell does with signals and with fd 2; each further one after twice the time.
+const SOONEST: Duration = Duration::from_millis(10);
+/// And never later than this.
+const SLOWEST: Duration = Duration::from_millis(500);
+
+/// One shell under supervision.
+pub struct Supervision<'a> {
+    /// Its pid.
+    pub shell: i32,
+    /// All signals, blocked and readable here.
+    pub signals: &'a Stream,
+    /// fd 2.
+    pub voice: &'a mut Voice,
+}
+
+impl Supervision<'_> {
+    /// Watches until the shell has ended.
+    pub fn run(&mut self, guard: &mut impl Guard) -> (Change, Used) {
+        let we_lead = process::leads_session();
+        let mut sentinel = Sentinel::default();
+        let mut interval = SOONEST;
+        let mut next_look = process::monotonic_ns() + nanos(SOONEST);
+        loop {
+            let now = process::monotonic_ns();
+            let guard_wants = guard.tick(now);
+            if now >= next_look {
+                sentinel.update(self.shell);
+                self.voice.follow(self.shell);
+                interval = (interval * 2).min(SLOWEST);
+                next_look = now + nanos(interval);
+            }
+            let wait = guard_wants.min(Duration::from_nanos(next_look - now));
+            fd::wait_readable([self.signals.as_raw_fd()], Some(wait));
+            while let Some(received) = self.signals.next() {
+                if received.signal == libc::SIGCHLD && received.code > 0 {
+                    if let Some(end) = self.children(guard) {
+                        sentinel.dismiss();
+                        return end;
+                    }
+                } else {
+                    let sender = Sender { inside: self.sent_by_the_call(&received), we_lead };
+                    self.pass(&received, sender, &mut sentinel, guard);
+                }
+            }
+        }
+    }
+
+    fn sent_by_the_call(&self, received: &Received) -> bool {
+        received.code == libc::SI_USER && forward::is_inside(received.pid as i32, self.shell)
+    }
+
+    fn pass(&self, received: &Received, sender: Sender, sentinel: &mut Sentinel, guard: &mut impl Guard) {
+        let on = match forward::decide(received, sender) {
+            Pass::Drop => false,
+            Pass::On => true,
+            Pass::Ask => match sentinel.was_group(received.signal) {
+                Some(group) => !group,
+                // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
+                None => true,
+            },
+        };
+        // A held call must be able to take its signal, however it was sent.
+        guard.let_run();
+        if on || received.signal == libc::SIGCONT && forward::is_stopped(self.shell) {
+            forward::send(received, self.shell);
+        }
+    }
+
+    /// Takes every child's change; gives the shell's end.
+    fn children(&self, guard: &mut impl Guard) -> Option<(Change, Used)> {
+        // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
+        while let Some((pid, change, used)) = process::changed(-1) {
+            if pid != self.shell {
+                continue;
+            }
+            match change {
+                Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
+                Change::Stopped(number) => self.stop_too(number, guard),
+                Change::Continued => {}
+            }
+        }
+        None
+    }
+
+    /// Stops as the shell has stopped, unless it goes on already; once we are continued it is, too.
+    fn stop_too(&self, number: i32, guard: &mut impl Guard) {
+        if !forward::is_stopped(self.shell) {
+            return;
+        }
+        guard.let_run();
+        signal::raise_default(number);
+        if forward::is_stopped(self.shell) {
+            process::kill(self.shell, libc::SIGCONT);
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

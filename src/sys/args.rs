@@ -1,0 +1,117 @@
+//! What the kernel put on our stack: argv, the environment and the auxiliary vector.
+
+use std::ffi::{CStr, c_char, c_int, c_ulong};
+
+/// The arguments and the environment exactly as the kernel handed them over: the very pointers, so that they
+/// can be handed on without a copy, whatever bytes they hold.
+#[derive(Clone, Copy)]
+pub struct Args {
+    argc: usize,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+}
+
+impl Args {
+    /// Wraps what `main` was given.
+    ///
+    /// # Safety
+    /// `argv` must be the argument vector that the kernel made for this process: `argc` pointers and a null,
+    /// followed by the environment's pointers and a null, all valid and unchanged for the whole run.
+    pub unsafe fn new(argc: c_int, argv: *const *const c_char) -> Args {
+        let argc = usize::try_from(argc).unwrap_or(0);
+        // SAFETY: the kernel lays the environment right behind argv's terminating null.
+        let envp = unsafe { argv.add(argc + 1) };
+        Args { argc, argv, envp }
+    }
+
+    /// How many arguments, argv[0] counted.
+    pub fn len(&self) -> usize {
+        self.argc
+    }
+
+    /// An execve caller may hand over no argument at all, not even argv[0].
+    pub fn is_empty(&self) -> bool {
+        self.argc == 0
+    }
+
+    /// One argument.
+    pub fn get(&self, i: usize) -> Option<&'static CStr> {
+        if i >= self.argc {
+            return None;
+        }
+        // SAFETY: i < argc, so argv[i] is a pointer to a NUL-terminated string that lives as long as we do.
+        Some(unsafe { CStr::from_ptr(*self.argv.add(i)) })
+    }
+
+    /// All arguments as bytes.
+    pub fn bytes(&self) -> Vec<&'static [u8]> {
+        (0..self.argc).filter_map(|i| self.get(i)).map(CStr::to_bytes).collect()
+    }
+
+    /// The environment's entries, `NAME=value` for the most part.
+    pub fn environment(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+        let mut at = self.envp;
+        std::iter::from_fn(move || {
+            // SAFETY: `at` walks the environment's pointers and never passes their terminating null.
+            let entry = unsafe { *at };
+            if entry.is_null() {
+                return None;
+            }
+            // SAFETY: there is a further pointer (at the least the null) behind a non-null one.
+            at = unsafe { at.add(1) };
+            // SAFETY: the entry is a NUL-terminated string that lives as long as we do.
+            Some(unsafe { CStr::from_ptr(entry) }.to_bytes())
+        })
+    }
+
+    /// argv for execve.
+    pub fn argv(&self) -> *const *const c_char {
+        self.argv
+    }
+
+    /// The environment for execve.
+    pub fn envp(&self) -> *const *const c_char {
+        self.envp
+    }
+}
+
+fn auxv(kind: c_ulong) -> c_ulong {
+    // SAFETY: getauxval reads the vector that the C library saved at start-up; unknown kinds give 0.
+    unsafe { libc::getauxval(kind) }
+}
+
+/// Were we started by a program that gained privileges (setuid, setgid, file capabilities)?
+pub fn at_secure() -> bool {
+    auxv(libc::AT_SECURE) != 0
+}
+
+/// The path that execve was called with. For a script with `#!` it is the script's.
+pub fn exec_path() -> Option<&'static CStr> {
+    let at = auxv(libc::AT_EXECFN) as *const c_char;
+    // SAFETY: a non-null AT_EXECFN points to a NUL-terminated string on the initial stack.
+    (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) })
+}
+
+/// Defines the C `main` of a `no_main` program. Rust's own start-up would open /dev/null on a closed fd 0, 1 or 2
+/// and ignore SIGPIPE, and both would be handed on to the shell.
+#[macro_export]
+macro_rules! c_main {
+    ($run:path) => {
+        /// By this note agentsh recognises its own file under any name.
+        #[used]
+        #[unsafe(link_section = ".note.agentsh")]
+        static NOTE: $crate::launcher::note::Note = $crate::launcher::note::NOTE;
+
+        /// # Safety
+        /// Called by the C library, with what the kernel handed over.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn main(
+            argc: std::ffi::c_int,
+            argv: *const *const std::ffi::c_char,
+        ) -> std::ffi::c_int {
+            // SAFETY: the C library calls main with the kernel's own argument vector.
+            let args = unsafe { $crate::sys::args::Args::new(argc, argv) };
+            $run(args)
+        }
+    };
+}

@@ -1,0 +1,110 @@
+//! File descriptors: what of the caller's is let go of, and how fd 2 is kept without keeping its reader waiting.
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Closes every descriptor but those in `keep`, which is sorted here.
+pub fn close_all_but(keep: &mut [RawFd]) {
+    keep.sort_unstable();
+    let mut from: u32 = 0;
+    for &fd in keep.iter() {
+        let Ok(fd) = u32::try_from(fd) else { continue };
+        if fd > from {
+            close_range(from, fd - 1);
+        }
+        from = from.max(fd + 1);
+    }
+    close_range(from, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: only descriptors that came from the caller are in the range: ours are all in `keep`.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // Refused by an old seccomp filter: one at a time, as far as descriptors can reach.
+    for fd in first..=last.min(65_535) {
+        // SAFETY: as above; closing a number that is not open is harmless.
+        unsafe { libc::close(fd as RawFd) };
+    }
+}
+
+/// What kind of file a descriptor is open on: the `S_IFMT` bits, and its owner.
+pub fn kind(fd: RawFd) -> Option<(u32, u32)> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat fills the buffer or fails.
+    if unsafe { libc::fstat(fd, stat.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: filled by fstat.
+    let stat = unsafe { stat.assume_init() };
+    Some((stat.st_mode & libc::S_IFMT, stat.st_uid))
+}
+
+/// Another descriptor for the same open file, closed on exec.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes an integer.
+    let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if new < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// Waits until one of the descriptors is readable (or has hung up), or the time is over. Tells which are; none
+/// after the time, or on an error.
+pub fn wait_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> [bool; N] {
+    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let timeout = timeout.map_or(-1, |t| i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+    // SAFETY: N valid pollfds.
+    let n = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) };
+    polled.map(|p| n > 0 && p.revents != 0)
+}
+
+/// Can the descriptor be written to within the time?
+pub fn wait_writable(fd: RawFd, timeout: Duration) -> bool {
+    let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd.
+    let n = unsafe { libc::poll(&mut polled, 1, timeout.as_millis() as i32) };
+    n == 1 && polled.revents & libc::POLLOUT != 0 && polled.revents & (libc::POLLERR | libc::POLLHUP) == 0
+}
+
+/// Do two descriptors, one ours and one of process `pid`, stand for the same open file? None where the kernel
+/// doesn't say.
+pub fn same_open_file(ours: RawFd, pid: i32, theirs: RawFd) -> Option<bool> {
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: kcmp only takes numbers.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, std::process::id(), pid, KCMP_FILE, ours, theirs) };
+    match order {
+        0 => Some(true),
+        1..=3 => Some(false),
+        // The other process has no such descriptor.
+        _ if io::Error::last_os_error().raw_os_error() == Some(libc::EBADF) => Some(false),
+        _ => None,
+    }
+}
+
+/// One write(2) of the whole text, and no more if the file takes less.
+pub fn write_once(fd: &impl AsRawFd, text: &[u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is valid for its length.
+    let n = unsafe { libc::write(fd.as_raw_fd(), text.as_ptr().cast(), text.len()) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Our standard error as a file that is not closed when dropped.
+pub fn stderr() -> std::mem::ManuallyDrop<File> {
+    // SAFETY: ManuallyDrop: fd 2 is borrowed, not owned.
+    std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(2) })
+}
+
+/// Closes one descriptor that belongs to the process and to no Rust value: 0, 1, 2 as the caller left them.
+pub fn close_standard(fd: RawFd) {
+    if (0..=2).contains(&fd) {
+        // SAFETY: the standard descriptors are owned by no Rust value of ours.
+        unsafe { libc::close(fd) };
+    }
+}

@@ -1,0 +1,9 @@
+//! The only place with `unsafe`: thin, typed wrappers over system calls, each with the reason why it is sound.
+
+pub mod args;
+pub mod exec;
+pub mod fd;
+pub mod lifeboat;
+pub mod process;
+pub mod signal;
+pub mod spawn;

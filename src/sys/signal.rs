@@ -1,0 +1,154 @@
+//! Signals: blocked for good in the launcher and read from a signalfd, so that no handler ever runs and every
+//! disposition reaches the shell as the caller left it.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Set(libc::sigset_t);
+
+impl Set {
+    /// Every signal that can be blocked.
+    pub fn all() -> Set {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigfillset initialises the set that it is given.
+        unsafe { libc::sigfillset(set.as_mut_ptr()) };
+        // SAFETY: initialised above.
+        Set(unsafe { set.assume_init() })
+    }
+
+    /// Just one signal.
+    pub fn one(signal: i32) -> Set {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset initialises the set; sigaddset fails harmlessly for an unknown number.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        // SAFETY: initialised above.
+        Set(unsafe { set.assume_init() })
+    }
+
+    /// Is the signal in it?
+    pub fn has(&self, signal: i32) -> bool {
+        // SAFETY: the set is initialised; an unknown number gives -1.
+        unsafe { libc::sigismember(&self.0, signal) == 1 }
+    }
+}
+
+fn mask(how: i32, set: &Set) -> Set {
+    let mut old = Set::one(0);
+    // SAFETY: both sets are valid; `how` is one of the three constants below.
+    unsafe { libc::sigprocmask(how, &set.0, &mut old.0) };
+    old
+}
+
+/// Blocks the set's signals too; gives the mask as it was.
+pub fn block(set: &Set) -> Set {
+    mask(libc::SIG_BLOCK, set)
+}
+
+/// Makes the set the mask.
+pub fn set_mask(set: &Set) {
+    mask(libc::SIG_SETMASK, set);
+}
+
+/// Lets the set's signals through.
+pub fn unblock(set: &Set) {
+    mask(libc::SIG_UNBLOCK, set);
+}
+
+fn disposition(signal: i32, new: Option<libc::sighandler_t>) -> libc::sighandler_t {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    let action = new.map(|handler| {
+        // SAFETY: an all-zero sigaction is valid: default handler, no flags, empty mask.
+        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        action.sa_sigaction = handler;
+        action
+    });
+    let pointer = action.as_ref().map_or(std::ptr::null(), |a| a as *const libc::sigaction);
+    // SAFETY: both pointers are null or valid; only SIG_DFL and SIG_IGN are ever installed.
+    unsafe { libc::sigaction(signal, pointer, old.as_mut_ptr()) };
+    // SAFETY: zeroed is a valid value even where sigaction failed.
+    unsafe { old.assume_init() }.sa_sigaction
+}
+
+/// Does this process ignore the signal?
+pub fn is_ignored(signal: i32) -> bool {
+    disposition(signal, None) == libc::SIG_IGN
+}
+
+/// Gives the signal its default action; tells whether it was ignored.
+pub fn set_default(signal: i32) -> bool {
+    disposition(signal, Some(libc::SIG_DFL)) == libc::SIG_IGN
+}
+
+/// Ignores the signal.
+pub fn set_ignored(signal: i32) {
+    disposition(signal, Some(libc::SIG_IGN));
+}
+
+/// What a signalfd tells of a signal.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// Who sent it and how: `SI_USER`, `SI_KERNEL`, `SI_QUEUE` …
+    pub code: i32,
+    /// The sender's pid where there is one.
+    pub pid: u32,
+    /// The value that sigqueue sent along.
+    pub value: u64,
+}
+
+/// Reads blocked signals as data.
+pub struct Stream(OwnedFd);
+
+impl Stream {
+    /// A stream of the signals in the set, which must be blocked.
+    pub fn new(set: &Set) -> io::Result<Stream> {
+        // SAFETY: a new signalfd; the set is valid.
+        let fd = unsafe { libc::signalfd(-1, &set.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        Ok(Stream(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The next signal, if one is waiting.
+    pub fn next(&self) -> Option<Received> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer is as large as said, and any bytes are a valid value of the plain C struct.
+        let (n, info) =
+            unsafe { (libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size), info.assume_init()) };
+        (n == size as isize).then_some(Received {
+            signal: info.ssi_signo as i32,
+            code: info.ssi_code,
+            pid: info.ssi_pid,
+            value: info.ssi_ptr,
+        })
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Sends ourselves the signal with its default action and lets it in. Returns if that didn't end us: we were
+/// stopped and have been continued, or the signal is one that does nothing.
+pub fn raise_default(signal: i32) {
+    let ignored = set_default(signal);
+    // SAFETY: raise has no memory preconditions.
+    unsafe { libc::raise(signal) };
+    unblock(&Set::one(signal));
+    block(&Set::one(signal));
+    if ignored {
+        set_ignored(signal);
+    }
+}

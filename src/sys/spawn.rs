@@ -1,0 +1,110 @@
+//! Starting the shell: clone3, straight into its cgroup.
+
+use super::args::Args;
+use super::signal::{self, Set};
+use std::ffi::CStr;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `libc::CLONE_INTO_CGROUP` is 0 in libc 0.2 (its type is too narrow): linux/sched.h has this.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What the child does between clone and exec.
+pub struct Start<'a> {
+    /// The program to become.
+    pub program: &'a CStr,
+    /// Our own arguments and environment, handed on.
+    pub args: Args,
+    /// The cgroup to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The caller's signal mask, to be put back.
+    pub mask: Set,
+    /// Signals to be ignored again, as the caller had them.
+    pub ignored: &'a [i32],
+    /// Sent to the child when we die; as PID 1 we take the whole namespace with us anyway.
+    pub death_signal: i32,
+    /// Written to /proc/self/oom_score_adj.
+    pub oom_score_adj: Option<i16>,
+}
+
+/// The exit status by which the child says that the program couldn't be executed, as shells do.
+pub const NOT_EXECUTABLE: i32 = 126;
+
+/// Starts the child and gives its pid. It comes back when the child has become the program (or failed to):
+/// CLONE_VFORK. No pidfd: as the parent of a child that only we reap, its pid can't come to mean another process.
+pub fn spawn(start: &Start) -> io::Result<i32> {
+    let parent = std::process::id() as i32;
+    // SAFETY: an all-zero clone_args is valid.
+    let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
+    request.flags = libc::CLONE_VFORK as u64;
+    request.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = start.cgroup {
+        request.flags |= CLONE_INTO_CGROUP;
+        request.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: no CLONE_VM, so the child has its own copy of our memory and stack, and as a single-threaded
+    // process we hold no lock that the copy could be missing the owner of.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const request, size_of::<libc::clone_args>()) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => become_program(start, parent),
+        pid => Ok(pid as i32),
+    }
+}
+
+/// The same by plain fork, for kernels and seccomp filters that refuse clone3.
+pub fn fork(start: &Start) -> io::Result<i32> {
+    let parent = std::process::id() as i32;
+    // SAFETY: a single-threaded process may do anything in the child of a fork.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => become_program(start, parent),
+        pid => Ok(pid),
+    }
+}
+
+/// Starts a process in our process group that holds no file, blocks every signal as we do, and ends with us: see
+/// `launcher::sentinel`. None if that isn't possible.
+pub fn sleeper() -> Option<i32> {
+    let parent = std::process::id() as i32;
+    // SAFETY: a single-threaded process may do anything in the child of a fork.
+    match unsafe { libc::fork() } {
+        -1 => None,
+        0 => {
+            // SAFETY: prctl and getppid take numbers only.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent {
+                    super::exec::exit_now(0);
+                }
+            }
+            super::fd::close_all_but(&mut []);
+            loop {
+                // SAFETY: every signal is blocked, so this never returns.
+                unsafe { libc::pause() };
+            }
+        }
+        pid => Some(pid),
+    }
+}
+
+fn become_program(start: &Start, parent: i32) -> ! {
+    if start.death_signal != 0 {
+        // SAFETY: prctl with integer arguments.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal) };
+        // SAFETY: getppid has no preconditions.
+        if unsafe { libc::getppid() } != parent {
+            super::exec::exit_now(128 + libc::SIGKILL);
+        }
+    }
+    if let Some(adj) = start.oom_score_adj {
+        // A limit that can't be set is no reason not to run.
+        let _ = std::fs::write("/proc/self/oom_score_adj", adj.to_string());
+    }
+    for &ignored in start.ignored {
+        signal::set_ignored(ignored);
+    }
+    signal::set_mask(&start.mask);
+    super::exec::exec(start.program, &start.args);
+    super::exec::exit_now(NOT_EXECUTABLE)
+}
