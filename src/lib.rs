@@ -4,6 +4,7 @@
 //! `agentsh-helper` ([`helper`]). What decides is pure and tested without a kernel ([`classify`], [`policy`]);
 //! what acts is thin ([`cgroup`], [`launcher`], [`sys`]).
 
+pub mod cgroup;
 pub mod class;
 
 pub mod launcher;

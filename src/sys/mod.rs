@@ -3,7 +3,9 @@
 pub mod args;
 pub mod exec;
 pub mod fd;
+pub mod flock;
 pub mod lifeboat;
 pub mod process;
 pub mod signal;
 pub mod spawn;
+pub mod xattr;

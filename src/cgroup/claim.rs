@@ -1,0 +1,214 @@
+//! Claiming a leaf: an idle one of the class's pool, or a fresh one. No directory is read: slots are tried by name.
+
+use super::dir::Dir;
+use super::leaf::{IDLE_MAX, Leaf, POOL_SIZE, Peak};
+use super::limits::{Context, LeafLimits};
+use super::place::Session;
+use super::usage::Counters;
+use super::{mark, meminfo, sweep};
+use crate::class::Class;
+use crate::policy::compiled::{Amount, Knobs};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::time::{ClockId, clock_gettime};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::PathBuf;
+
+/// Names tried for a leaf beyond the pool.
+const TRIES_BEYOND: u64 = 4;
+
+/// Why no leaf could be claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimError {
+    /// The session's `calls/`.
+    pub calls: PathBuf,
+    /// The last thing the kernel said.
+    pub errno: Errno,
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = match self.errno {
+            Errno::EAGAIN => ": too many leaves, see cgroup.max.descendants of the session and above",
+            Errno::EACCES | Errno::EPERM => ": the session isn't handed over to this user",
+            Errno::EROFS => ": it is mounted read-only",
+            _ => "",
+        };
+        write!(f, "no leaf in {} ({}){advice}", self.calls.display(), self.errno.desc())
+    }
+}
+
+impl std::error::Error for ClaimError {}
+
+impl Session {
+    /// The limits of a leaf with these knobs, here and now.
+    pub fn limits(&self, knobs: &Knobs) -> LeafLimits {
+        LeafLimits::of(knobs, &self.context(knobs))
+    }
+
+    /// What the amounts in these knobs are taken of: read only as far as they need it.
+    pub fn context(&self, knobs: &Knobs) -> Context {
+        let budget = self.calls.read_max("memory.max").unwrap_or(None);
+        let amounts = [knobs.memory_high.value, knobs.memory_max.value, knobs.swap_max.value];
+        let shares = amounts.iter().any(|a| matches!(a, Amount::Permille(_)));
+        let nothing_above = budget.is_none() && self.shown.max.is_none() && self.shown.high.is_none();
+        let available = (shares && nothing_above).then(|| self.available_at_start()).flatten();
+        Context { shown: self.shown, budget, available }
+    }
+
+    fn available_at_start(&self) -> Option<u64> {
+        let mut buf = [0; 8];
+        let kept = self.calls.mark(mark::AVAILABLE, &mut buf).ok().and_then(|b| b.try_into().ok());
+        kept.map(u64::from_ne_bytes).or_else(meminfo::available)
+    }
+
+    /// The descriptors that must stay open while a leaf of this session is in use.
+    pub fn keep(&self, fds: &mut Vec<RawFd>) {
+        fds.push(self.calls.as_fd().as_raw_fd());
+    }
+
+    /// Claims a leaf: an idle one that nothing is left in, or a fresh one. Every knob is written anew.
+    pub fn claim(&self, class: Class, limits: &LeafLimits) -> Result<Leaf, ClaimError> {
+        let class = if class == Class::Agent { Class::Other } else { class };
+        let mut last = Errno::EBUSY;
+        for number in 0..POOL_SIZE {
+            match self.slot(class, number, limits) {
+                Ok(leaf) => return Ok(leaf),
+                Err(e @ (Errno::EACCES | Errno::EROFS | Errno::EPERM)) => return Err(self.refused(e)),
+                Err(e) => last = if last == Errno::EAGAIN { last } else { e },
+            }
+        }
+        if last == Errno::EAGAIN {
+            return Err(self.refused(last));
+        }
+        let seed = u64::from(std::process::id());
+        for try_number in 0..TRIES_BEYOND {
+            match self.fresh(class, POOL_SIZE + seed * TRIES_BEYOND + try_number, limits) {
+                Ok(leaf) => return Ok(leaf),
+                Err(e) => last = e,
+            }
+        }
+        Err(self.refused(last))
+    }
+
+    fn refused(&self, errno: Errno) -> ClaimError {
+        ClaimError { calls: self.calls.path().to_owned(), errno }
+    }
+
+    fn slot(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
+        let name = format!("{class}-{number}");
+        let dir = match self.calls.child(&name) {
+            Err(Errno::ENOENT) => return self.fresh(class, number, limits),
+            other => other?,
+        };
+        dir.try_lock()?;
+        match idle(&dir)? {
+            Idle::Clean => {}
+            Idle::Leftover => {
+                sweep::leftover(&dir);
+                return Err(Errno::EBUSY);
+            }
+            Idle::Dirty => {
+                self.calls.remove_child(&name)?;
+                return self.fresh(class, number, limits);
+            }
+        }
+        let start = Counters::read(&dir, &self.calls);
+        let mut leaf = self.adopt(dir, class, number, limits, start)?;
+        leaf.reused = true;
+        leaf.peak = reset_peak(&leaf.dir);
+        Ok(leaf)
+    }
+
+    fn fresh(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
+        let dir = self.calls.make_child(&format!("{class}-{number}"))?;
+        dir.try_lock()?;
+        // Only the budget's counter is older than the leaf.
+        let budget_oom = self.calls.read_key("memory.events.local", "oom").unwrap_or(0);
+        let start = Counters { budget_oom, ..Counters::default() };
+        self.adopt(dir, class, number, limits, start)
+    }
+
+    /// Writes every knob of a leaf that we hold the lock of.
+    fn adopt(
+        &self,
+        dir: Dir,
+        class: Class,
+        number: u64,
+        limits: &LeafLimits,
+        start: Counters,
+    ) -> Result<Leaf, Errno> {
+        // Between our opening it and our lock its last user may have removed it: then its files are gone.
+        let generation = boottime();
+        let mut marks = [0; 16];
+        marks[..8].copy_from_slice(&generation.to_ne_bytes());
+        marks[8..].copy_from_slice(&(class as u64).to_ne_bytes());
+        let marked = dir.set_mark(mark::LEAF, &marks);
+        let mut lacks = Vec::new();
+        if marked.is_err() {
+            lacks.push("user.agentsh.leaf");
+        }
+        let mut note = |file: &'static str, result: Result<(), Errno>| match result {
+            Ok(()) => Ok(()),
+            Err(e @ (Errno::EACCES | Errno::EPERM | Errno::ENODEV)) => Err(e),
+            Err(_) => {
+                lacks.push(file);
+                Ok(())
+            }
+        };
+        // Somebody else's leaf (root's, from an earlier call as root) is not ours to use: try the next one.
+        let mut knobs = || -> Result<(), Errno> {
+            note("memory.max", dir.write_max("memory.max", limits.max))?;
+            note("memory.high", dir.write_max("memory.high", limits.high))?;
+            note("memory.swap.max", dir.write_max("memory.swap.max", limits.swap_max))?;
+            note("memory.oom.group", dir.write_u64("memory.oom.group", u64::from(limits.oom_group)))?;
+            note("cpu.weight", dir.write_u64("cpu.weight", u64::from(limits.cpu_weight)))?;
+            note("pids.max", dir.write_max("pids.max", limits.pids_max.map(u64::from)))
+        };
+        knobs().map_err(|e| if e == Errno::ENODEV { e } else { Errno::EBUSY })?;
+        let id = dir.identity()?.id;
+        let peak = if lacks.contains(&"memory.max") { Peak::Unknown } else { Peak::Fresh };
+        Ok(Leaf { dir, class, number, id, generation, reused: false, lacks, limits: *limits, start, peak })
+    }
+}
+
+enum Idle {
+    Clean,
+    /// Somebody lives in it, and its launcher is gone.
+    Leftover,
+    /// Memory or cgroups are left in it.
+    Dirty,
+}
+
+fn idle(dir: &Dir) -> Result<Idle, Errno> {
+    let mut buf = [0; 256];
+    let events = dir.read("cgroup.events", &mut buf)?;
+    if super::parse::keyed(events, b"populated") != Some(0) {
+        return Ok(Idle::Leftover);
+    }
+    if super::parse::keyed(events, b"frozen") == Some(1) {
+        dir.write("cgroup.freeze", b"0")?;
+    }
+    let full = dir.read_u64("memory.current").is_ok_and(|n| n >= IDLE_MAX);
+    let threaded = dir.read("cgroup.type", &mut buf)? != b"domain\n";
+    if full || threaded || dir.identity()?.children > 0 {
+        return Ok(Idle::Dirty);
+    }
+    Ok(Idle::Clean)
+}
+
+fn reset_peak(dir: &Dir) -> Peak {
+    if let Ok(file) = dir.keep("memory.peak", OFlag::O_RDWR)
+        && file.write(b"reset\n").is_ok()
+    {
+        return Peak::Reset(file);
+    }
+    dir.read_u64("memory.peak").map_or(Peak::Unknown, Peak::Since)
+}
+
+/// CLOCK_BOOTTIME in ns: never the same twice for one leaf, as claims are made one after the other under its lock.
+pub fn boottime() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from);
+    now.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,21 @@
+//! Extended attributes by which agentsh recognises its own cgroups. `user.` ones can be set by the owner of the cgroup
+//! alone (kernfs has them since Linux 5.7), and programs of a session's uid own its `calls/`, not the session.
+
+use std::ffi::CStr;
+
+/// On a session that `agentshctl run` or the helper made: `1`.
+pub const SESSION: &CStr = c"user.agentsh.session";
+/// On a session: `high`, `normal` or `low`; none is normal.
+pub const PRIORITY: &CStr = c"user.agentsh.priority";
+/// On a leaf: the claim's generation and the class's number, native-endian u64 each.
+pub const LEAF: &CStr = c"user.agentsh.leaf";
+/// On `calls/`: the raises in force (see [`super::reserve`]).
+pub const RESERVE: &CStr = c"user.agentsh.reserve";
+/// On `calls/`: CLOCK_BOOTTIME in ns of the last sweep, native-endian u64.
+pub const SWEPT: &CStr = c"user.agentsh.swept";
+/// On `calls/`: MemAvailable in bytes when the session was made, native-endian u64.
+pub const AVAILABLE: &CStr = c"user.agentsh.available";
+/// Set by systemd on a unit with Delegate=yes, by its system manager …
+pub const TRUSTED_DELEGATE: &CStr = c"trusted.delegate";
+/// … and by either manager since version 251.
+pub const USER_DELEGATE: &CStr = c"user.delegate";

@@ -1,0 +1,29 @@
+//! Cgroup v2: where a call's leaf is made, with what limits, and what is done about it while it runs.
+//!
+//! In a call's order: [`own`] says whether this process is in a leaf already; [`place`] finds the session; [`limits`] makes
+//! numbers of the policy's knobs; [`claim`] gives a [`leaf`]; while the call runs its [`governor`] acts on what the pure
+//! [`control`] law decides; [`usage`] tells what it took. Nothing here panics, waits for others or reads whole directories
+//! on the way to a command's start; whatever the kernel doesn't offer is left out and named.
+
+pub mod claim;
+pub mod delegate;
+pub mod dir;
+pub mod error;
+pub mod leaf;
+pub mod limits;
+pub mod mark;
+pub mod meminfo;
+pub mod mount;
+pub mod own;
+pub mod parse;
+pub mod place;
+pub mod session;
+pub mod sweep;
+pub mod usage;
+
+pub use error::Error;
+pub use leaf::Leaf;
+pub use limits::LeafLimits;
+pub use own::in_leaf;
+pub use place::{Env, Place, Session, locate};
+pub use usage::{LimitOwner, Usage};

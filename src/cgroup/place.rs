@@ -1,0 +1,229 @@
+//! Where this call's leaf may be made: architecture.md, section 3, "How a launcher finds its session".
+
+use super::dir::Dir;
+use super::limits::Shown;
+use super::mount::{self, Mount};
+use super::{delegate, mark, own};
+use crate::class::Class;
+use crate::policy::compiled::SessionPolicy;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Where a call goes.
+#[derive(Debug)]
+pub enum Place {
+    /// This process is in a leaf already: the command is exec'd and stays in it.
+    InLeaf {
+        /// The class of that leaf.
+        class: Class,
+    },
+    /// A leaf can be claimed here.
+    Session(Box<Session>),
+    /// No leaf, for this reason: degraded mode.
+    None(String),
+}
+
+/// What decides about the place.
+#[derive(Clone, Copy, Debug)]
+pub struct Env<'a> {
+    /// This process's cgroup, from [`own::read`]; none if it could not be read.
+    pub own: Option<&'a [u8]>,
+    /// The value of `AGENTSH_SESSION`.
+    pub session: Option<&'a OsStr>,
+    /// The effective user.
+    pub uid: u32,
+    /// What a session gets if one is set up by self-delegation; none for the built-in values.
+    pub policy: Option<&'a SessionPolicy>,
+}
+
+/// A session whose `calls/` this process may make leaves in.
+#[derive(Debug)]
+pub struct Session {
+    /// The budget: the parent of the leaves.
+    pub calls: Dir,
+    /// The limits that the command would have been under, and seen, without agentsh; those of `calls/` not among them.
+    pub shown: Shown,
+}
+
+impl Session {
+    /// The session's name: its directory's, or `container` where `calls/` alone is mounted.
+    pub fn name(&self) -> &str {
+        let name = self.calls.path().parent().and_then(Path::file_name).and_then(OsStr::to_str);
+        match name {
+            Some(_) if self.calls.path() == Path::new(MOUNTED_CALLS) => "container",
+            Some(name) => name,
+            None => "",
+        }
+    }
+
+    /// The session's own directory, where it can be reached.
+    pub fn base(&self) -> Option<Dir> {
+        let base = self.calls.path().parent()?;
+        Dir::open(base).ok()
+    }
+}
+
+/// Where the helper mounts `calls/` in a container.
+pub const MOUNTED_CALLS: &str = "/run/agentsh/calls";
+/// The pool, from the root of the cgroup tree.
+pub const POOL: &str = "/agentsh";
+
+/// Finds the place for this process's call. Opens a few files; changes nothing, except where a really delegated cgroup
+/// is set up as a session.
+pub fn locate(env: &Env) -> Place {
+    let Some(own) = env.own else {
+        return Place::None("/proc/self/cgroup has no cgroup v2 line: no cgroup v2, or no /proc".into());
+    };
+    if let Some(class) = own::in_leaf(own) {
+        return Place::InLeaf { class };
+    }
+    let mounts = match mount::all() {
+        Ok(mounts) if !mounts.is_empty() => mounts,
+        Ok(_) => return Place::None("no cgroup v2 file system is mounted here".into()),
+        Err(e) => return Place::None(format!("/proc/self/mountinfo can't be read: {e}")),
+    };
+    let search = Search { own: Path::new(OsStr::from_bytes(own)), mounts: &mounts, env };
+    let mut reason = String::new();
+    for step in [Search::around_us, Search::mounted, Search::marked_above, Search::named, Search::delegated] {
+        match step(&search) {
+            Ok(Some(place)) => return place,
+            Ok(None) => {}
+            Err(why) => reason = why,
+        }
+    }
+    if reason.is_empty() {
+        reason = format!(
+            "the cgroup {} is neither part of a session nor delegated; start the agent by `agentshctl run`",
+            search.own.display()
+        );
+    }
+    Place::None(reason)
+}
+
+struct Search<'a> {
+    own: &'a Path,
+    mounts: &'a [Mount],
+    env: &'a Env<'a>,
+}
+
+/// A place, nothing here, or why what is here can't be used.
+type Step = Result<Option<Place>, String>;
+
+impl Search<'_> {
+    /// Our own cgroup is `…/<session>/agent`, or below it (agents make cgroups of their own): told by the names alone.
+    fn around_us(&self) -> Step {
+        let inside_agent = |base: &&Path| self.own.strip_prefix(base).is_ok_and(|b| b.starts_with("agent"));
+        self.first_session(self.own.ancestors().filter(inside_agent))
+    }
+
+    /// Our own cgroup lies elsewhere in a session that agentsh made.
+    fn marked_above(&self) -> Step {
+        self.first_session(self.own.ancestors().filter(|base| self.is_marked(base)))
+    }
+
+    fn first_session<'p>(&self, bases: impl Iterator<Item = &'p Path>) -> Step {
+        let mut why = Ok(None);
+        for base in bases {
+            match self.session_at(base) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(e) => why = Err(e),
+            }
+        }
+        why
+    }
+
+    /// `calls/` as the helper mounts it in a container.
+    fn mounted(&self) -> Step {
+        let Ok(calls) = Dir::open(Path::new(MOUNTED_CALLS)) else { return Ok(None) };
+        calls.writable().map_err(|e| format!("{MOUNTED_CALLS}: {}", e.desc()))?;
+        let base = mount::cgroup_of(self.mounts, calls.path()).and_then(|c| c.parent().map(Path::to_owned));
+        Ok(Some(self.session(calls, base.as_deref())))
+    }
+
+    /// `AGENTSH_SESSION`, if it is a session of `agentshctl run` (root's or our own) or lies below our own cgroup: a
+    /// variable alone must not move anybody's processes into a foreign cgroup.
+    fn named(&self) -> Step {
+        let Some(value) = self.env.session.filter(|v| !v.is_empty()) else { return Ok(None) };
+        let shown = value.display();
+        let path = Path::new(value);
+        if path.components().any(|c| matches!(c, std::path::Component::ParentDir)) {
+            return Err(format!("AGENTSH_SESSION={shown} has `..` in it"));
+        }
+        let cgroup = match path.is_absolute() {
+            true => mount::cgroup_of(self.mounts, path).unwrap_or_else(|| path.to_owned()),
+            false => Path::new(POOL).join(path),
+        };
+        if !cgroup.starts_with(self.own) || cgroup == self.own {
+            let made_by_run = mount::directories(self.mounts, &cgroup).any(|directory| {
+                Dir::open(&directory).is_ok_and(|d| {
+                    let ours = d.identity().is_ok_and(|i| i.uid == 0 || i.uid == self.env.uid);
+                    ours && d.mark(mark::SESSION, &mut [0; 16]).is_ok()
+                })
+            });
+            if !made_by_run {
+                return Err(format!("AGENTSH_SESSION={shown} is no session made by `agentshctl run`"));
+            }
+        }
+        match self.session_at(&cgroup)? {
+            Some(place) => Ok(Some(place)),
+            None => Err(format!("AGENTSH_SESSION={shown} has no calls/")),
+        }
+    }
+
+    /// Our own cgroup, or the one our agent's is in, is delegated to us: set a session up in it.
+    fn delegated(&self) -> Step {
+        let Some(candidate) = delegate::candidate(self.own, self.mounts)? else { return Ok(None) };
+        if let delegate::Candidate::Leaf(class) = candidate {
+            return Ok(Some(Place::InLeaf { class }));
+        }
+        let delegate::Candidate::Delegated { cgroup, dir } = candidate else { return Ok(None) };
+        delegate::set_up(&dir, self.env.policy)?;
+        self.session_at(&cgroup)
+    }
+
+    fn is_marked(&self, cgroup: &Path) -> bool {
+        cgroup.parent().is_some()
+            && mount::directories(self.mounts, cgroup)
+                .any(|d| Dir::open(&d).is_ok_and(|d| d.mark(mark::SESSION, &mut [0; 16]).is_ok()))
+    }
+
+    /// The session in this cgroup, by the first mount through which its `calls/` can be written.
+    fn session_at(&self, base: &Path) -> Step {
+        let mut why = Ok(None);
+        let cgroup = base.join("calls");
+        for directory in mount::directories(self.mounts, &cgroup) {
+            let Ok(calls) = Dir::open(&directory) else { continue };
+            match calls.writable() {
+                Ok(()) => return Ok(Some(self.session(calls, Some(base)))),
+                Err(e) => why = Err(format!("{}: {}", directory.display(), e.desc())),
+            }
+        }
+        why
+    }
+
+    /// The limits that a leaf in `calls/` escapes: of our own cgroup and upwards, to where `calls/` branches off; and
+    /// those of the session, which the command would have seen as its container's.
+    fn session(&self, calls: Dir, base: Option<&Path>) -> Place {
+        let mut shown = Shown::default();
+        for cgroup in self.own.ancestors() {
+            let shared = base.is_some_and(|b| b.starts_with(cgroup) && b != cgroup);
+            if shared || cgroup.parent().is_none() && base.is_none() {
+                break;
+            }
+            self.show(&mut shown, cgroup);
+        }
+        if let Some(base) = base.filter(|b| !self.own.starts_with(b)) {
+            self.show(&mut shown, base);
+        }
+        Place::Session(Box::new(Session { calls, shown }))
+    }
+
+    fn show(&self, shown: &mut Shown, cgroup: &Path) {
+        let directory: Option<PathBuf> = mount::directories(self.mounts, cgroup).next();
+        if let Some(dir) = directory.and_then(|d| Dir::open_anywhere(&d).ok()) {
+            shown.under(&dir);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a call has used and what the kernel did to it: counters of its leaf, by difference.
+
+use super::dir::{BUFFER, Dir};
+use super::parse::{keyed, pressure};
+use std::path::PathBuf;
+
+/// Counters that only grow; those of a reused leaf begin where the last call left them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // as the files' keys
+pub struct Counters {
+    pub low: u64,
+    pub high: u64,
+    pub max: u64,
+    pub oom: u64,
+    pub oom_kill: u64,
+    pub oom_group_kill: u64,
+    /// pids.events:max.
+    pub pids_max: u64,
+    pub cpu_user_us: u64,
+    pub cpu_sys_us: u64,
+    pub memory_some_us: u64,
+    pub memory_full_us: u64,
+    pub cpu_some_us: u64,
+    pub io_some_us: u64,
+    /// memory.events.local:oom of `calls/`: tells whether its budget was what was hit.
+    pub budget_oom: u64,
+}
+
+impl Counters {
+    /// Reads a leaf's counters; what isn't there (a controller, PSI, the leaf itself) stays 0.
+    pub fn read(leaf: &Dir, calls: &Dir) -> Counters {
+        let mut counters = Counters::default();
+        let mut buf = [0; BUFFER];
+        if let Ok(text) = leaf.read("memory.events", &mut buf) {
+            let key = |k: &[u8]| keyed(text, k).unwrap_or(0);
+            counters.low = key(b"low");
+            counters.high = key(b"high");
+            counters.max = key(b"max");
+            counters.oom = key(b"oom");
+            counters.oom_kill = key(b"oom_kill");
+            counters.oom_group_kill = key(b"oom_group_kill");
+            counters.budget_oom = local_ooms(calls);
+        }
+        if let Ok(text) = leaf.read("pids.events", &mut buf) {
+            counters.pids_max = keyed(text, b"max").unwrap_or(0);
+        }
+        if let Ok(text) = leaf.read("cpu.stat", &mut buf) {
+            counters.cpu_user_us = keyed(text, b"user_usec").unwrap_or(0);
+            counters.cpu_sys_us = keyed(text, b"system_usec").unwrap_or(0);
+        }
+        if let Some((some, full)) = leaf.read("memory.pressure", &mut buf).ok().and_then(pressure) {
+            (counters.memory_some_us, counters.memory_full_us) = (some, full.unwrap_or(0));
+            let some = |file| {
+                let mut buf = [0; 256];
+                leaf.read(file, &mut buf).ok().and_then(pressure).map_or(0, |(some, _)| some)
+            };
+            (counters.cpu_some_us, counters.io_some_us) = (some("cpu.pressure"), some("io.pressure"));
+        }
+        counters
+    }
+
+    /// What was added since `start`.
+    pub fn since(&self, start: &Counters) -> Counters {
+        let diff = u64::saturating_sub;
+        Counters {
+            low: diff(self.low, start.low),
+            high: diff(self.high, start.high),
+            max: diff(self.max, start.max),
+            oom: diff(self.oom, start.oom),
+            oom_kill: diff(self.oom_kill, start.oom_kill),
+            oom_group_kill: diff(self.oom_group_kill, start.oom_group_kill),
+            pids_max: diff(self.pids_max, start.pids_max),
+            cpu_user_us: diff(self.cpu_user_us, start.cpu_user_us),
+            cpu_sys_us: diff(self.cpu_sys_us, start.cpu_sys_us),
+            memory_some_us: diff(self.memory_some_us, start.memory_some_us),
+            memory_full_us: diff(self.memory_full_us, start.memory_full_us),
+            cpu_some_us: diff(self.cpu_some_us, start.cpu_some_us),
+            io_some_us: diff(self.io_some_us, start.io_some_us),
+            budget_oom: diff(self.budget_oom, start.budget_oom),
+        }
+    }
+}
+
+/// What a call has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The most memory it had at once, in bytes; none without the memory controller.
+    pub memory_peak: Option<u64>,
+    /// The counters' growth.
+    pub counters: Counters,
+    /// Does anything live on in the leaf?
+    pub populated_after: bool,
+    /// Whose limit the OOM killer acted for, if it took a process of this call.
+    pub oom_owner: Option<LimitOwner>,
+}
+
+/// Whose limit it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitOwner {
+    /// The leaf's own memory.max, in bytes.
+    Leaf(Option<u64>),
+    /// The budget of all calls.
+    Budget(Option<u64>),
+    /// A cgroup above the session's `calls/`.
+    Above {
+        /// Its directory.
+        path: PathBuf,
+        /// Its memory.max.
+        limit: Option<u64>,
+    },
+    /// None: the machine itself ran out of memory.
+    Machine,
+}
+
+/// Levels above `calls/` that are looked at.
+const LEVELS: usize = 16;
+
+/// Whose limit an OOM kill in the leaf was for. A leaf that shows `oom_kill` but neither `max` nor `oom` did not reach its
+/// own limit; then it is the nearest limited cgroup above that saw an OOM of its own.
+pub fn oom_owner(grown: &Counters, leaf: &Dir, calls: &Dir) -> Option<LimitOwner> {
+    if grown.oom_kill == 0 && grown.oom_group_kill == 0 {
+        return None;
+    }
+    if grown.oom > 0 || grown.max > 0 && grown.budget_oom == 0 {
+        return Some(LimitOwner::Leaf(leaf.read_max("memory.max").unwrap_or(None)));
+    }
+    if grown.budget_oom > 0 {
+        return Some(LimitOwner::Budget(calls.read_max("memory.max").unwrap_or(None)));
+    }
+    for path in calls.path().ancestors().skip(1).take(LEVELS) {
+        let Ok(dir) = Dir::open(path) else { break };
+        let limit = dir.read_max("memory.max").unwrap_or(None);
+        if limit.is_some() && local_ooms(&dir) > 0 {
+            return Some(LimitOwner::Above { path: path.to_owned(), limit });
+        }
+    }
+    Some(LimitOwner::Machine)
+}
+
+/// OOMs for this cgroup's own limit, not those of its children's.
+fn local_ooms(dir: &Dir) -> u64 {
+    dir.read_key("memory.events.local", "oom").unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn counters_are_read_from_a_leaf_s_files_and_missing_ones_are_zero() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = Dir::open_anywhere(tmp.path()).unwrap();
+        assert_eq!(Counters::read(&dir, &dir), Counters::default());
+        let file = |name: &str, text: &str| fs::write(tmp.path().join(name), text).unwrap();
+        file("memory.events", "low 0\nhigh 7\nmax 2\noom 1\noom_kill 3\noom_group_kill 1\n");
+        file("pids.events", "max 4\n");
+        file("cpu.stat", "usage_usec 9\nuser_usec 5\nsystem_usec 4\n");
+        file(
+            "memory.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0 avg60=0 avg300=0 total=6\n",
+        );
+        file("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=8\n");
+        let read = Counters::read(&dir, &dir);
+        assert_eq!((read.high, read.max, read.oom, read.oom_kill, read.pids_max), (7, 2, 1, 3, 4));
+        assert_eq!(
+            (read.cpu_user_us, read.cpu_sys_us, read.memory_some_us, read.memory_full_us),
+            (5, 4, 11, 6)
+        );
+        assert_eq!((read.io_some_us, read.cpu_some_us), (8, 0));
+        let earlier = Counters { high: 5, ..read };
+        assert_eq!(read.since(&earlier), Counters { high: 2, ..Counters::default() });
+    }
+
+    #[test]
+    fn the_limit_s_owner_is_the_leaf_if_it_hit_its_own_else_one_above() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = Dir::open_anywhere(tmp.path()).unwrap();
+        fs::write(tmp.path().join("memory.max"), "1048576\n").unwrap();
+        let owner = |counters: Counters| oom_owner(&counters, &dir, &dir);
+        let killed = Counters { oom_kill: 1, ..Counters::default() };
+        assert_eq!(owner(Counters::default()), None, "nothing was killed by the kernel");
+        assert_eq!(owner(Counters { oom: 1, ..killed }), Some(LimitOwner::Leaf(Some(1 << 20))));
+        assert_eq!(owner(Counters { budget_oom: 1, ..killed }), Some(LimitOwner::Budget(Some(1 << 20))));
+        assert_eq!(
+            owner(Counters { max: 9, budget_oom: 1, ..killed }),
+            Some(LimitOwner::Budget(Some(1 << 20)))
+        );
+        assert_eq!(owner(killed), Some(LimitOwner::Machine));
+    }
+}
