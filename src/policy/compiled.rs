@@ -26,6 +26,19 @@ impl Policy {
     pub fn class(&self, class: Class) -> &Knobs {
         &self.classes[if class == Class::Agent { Class::Other } else { class } as usize]
     }
+
+    /// Whose word a value is.
+    pub fn layer(&self, origin: Origin) -> Layer {
+        self.sources.get(usize::from(origin.source)).map_or(Layer::Hint, |s| s.layer)
+    }
+
+    /// `FILE:LINE` of a value, or `AGENT_RESOURCE_HINT`.
+    pub fn place(&self, origin: Origin) -> String {
+        match self.sources.get(usize::from(origin.source)) {
+            Some(source) => format!("{}:{}", source.path, origin.line),
+            None => "AGENT_RESOURCE_HINT".into(),
+        }
+    }
 }
 
 /// A file or folder that the policy depends on. A folder stands for "a file was added or removed".

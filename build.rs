@@ -1,0 +1,50 @@
+//! Compiles the built-in policy into the form that the binaries carry, by the very modules that `agentshctl` uses.
+
+use std::path::Path;
+
+#[path = "src/class.rs"]
+#[allow(dead_code)]
+mod class;
+
+/// Of src/policy, what reads YAML and writes the compiled form.
+#[path = "src/policy"]
+#[allow(dead_code)]
+mod policy {
+    pub mod binary;
+    pub mod compiled;
+    pub mod document;
+    pub mod knob;
+    pub mod layers;
+    pub mod problem;
+    pub mod setting;
+    pub mod units;
+    pub mod unlimited;
+    pub mod value;
+    pub mod yaml;
+    pub const BUILTIN_PATH: &str = "<built-in>/default.yaml";
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    builtin_policy()
+}
+
+fn builtin_policy() -> Result<(), Box<dyn std::error::Error>> {
+    use policy::{binary, document, layers};
+    println!("cargo::rerun-if-changed=policies/default.yaml");
+    println!("cargo::rerun-if-changed=src/policy");
+    println!("cargo::rerun-if-changed=src/class.rs");
+    let (document, mut problems) = document::read(
+        "policies/default.yaml",
+        &std::fs::read("policies/default.yaml")?,
+        document::Trust::Operator,
+    );
+    let policy =
+        document.and_then(|document| layers::builtin(&document).map_err(|more| problems.extend(more)).ok());
+    let Some(policy) = policy else {
+        return Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    };
+    let bytes = binary::encode(&binary::Compiled { key: String::new(), watched: Vec::new(), policy });
+    binary::decode(&bytes)?;
+    std::fs::write(Path::new(&std::env::var("OUT_DIR")?).join("default.policy"), bytes)?;
+    Ok(())
+}
