@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod class;
+pub mod ctl;
 
 pub mod launcher;
 pub mod log;

@@ -1,2 +1,5 @@
-//! The operator's tool.
-fn main() {}
+//! The operator's tool: explains, checks and starts what the launcher enforces.
+
+fn main() -> std::process::ExitCode {
+    agentsh::ctl::main()
+}

@@ -1,0 +1,64 @@
+//! `agentshctl`, the operator's tool: one file for each subcommand, and here only the list of them.
+//!
+//! A subcommand is a struct of arguments (its doc comments are the manual) and a `run` that says how it went in
+//! an [`Outcome`]; an error that it returns is printed and ends the program with 3.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod generate;
+mod log;
+
+/// See, check and start what agentsh enforces on the tool calls of AI agents.
+#[derive(Parser)]
+#[command(name = "agentshctl", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(hide = true)]
+    Generate(generate::Args),
+    Log(log::Args),
+}
+
+/// How a subcommand ended, other than by an error of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, and nothing to report.
+    Fine,
+    /// Done, and something isn't as it should be (doctor: something not enforced).
+    Finding,
+    /// What was given can't be used.
+    Usage,
+    /// The status of a command that was started; 128 + N for a signal.
+    Status(u8),
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(match outcome {
+            Outcome::Fine => 0,
+            Outcome::Finding => 1,
+            Outcome::Usage => 2,
+            Outcome::Status(status) => status,
+        })
+    }
+}
+
+/// Reads the command line, runs the subcommand, reports its error.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Generate(args) => generate::run(&args),
+        Command::Log(args) => log::run(&args),
+    };
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("agentshctl: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
