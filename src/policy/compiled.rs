@@ -108,6 +108,22 @@ pub enum Amount {
     Max,
 }
 
+/// A contended memory.high above this share of memory.max kills before it has slowed (architecture, section 6).
+pub const HIGH_OF_MAX_PERCENT: u64 = 70;
+
+impl Amount {
+    /// The memory.high that leaves a call time to be slowed below this memory.max: 70 % of it, in whole pages.
+    pub fn high_below(self) -> Amount {
+        let share =
+            |max: u64| u64::try_from(u128::from(max) * u128::from(HIGH_OF_MAX_PERCENT) / 100).unwrap_or(max);
+        match self {
+            Amount::Bytes(max) => Amount::Bytes(share(max) & !0xfff),
+            Amount::Permille(max) => Amount::Permille(u16::try_from(share(max.into())).unwrap_or(max)),
+            Amount::Max => Amount::Max,
+        }
+    }
+}
+
 /// The knobs of one leaf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Knobs {

@@ -1,13 +1,11 @@
 //! Files laid one upon the other: built-in, the operator's, the workspace's.
 
+use super::compiled::HIGH_OF_MAX_PERCENT;
 use super::compiled::{Amount, Layer, Limits, Origin, Override, Partial, Policy, Set, Source};
 use super::document::{Assignment, Document, Target, Trust};
 use super::knob::Knob;
 use super::problem::{Mark, Problem, Problems, any_error};
 use crate::class::Class;
-
-/// A contended memory.high above this share of memory.max kills before it has slowed (architecture, section 6).
-const HIGH_OF_MAX_PERCENT: u64 = 70;
 
 /// Lays a file upon a policy. If an error is among the problems, the policy is unchanged.
 ///
@@ -120,10 +118,10 @@ impl Laying<'_> {
         let knobs = &self.policy.classes[class as usize];
         let (high, max) = (knobs.memory_high, knobs.memory_max);
         if compared(high.value, max.value, 100) {
-            if self.trust == Trust::Workspace {
-                // Which values lie below it, a workspace can't know: its max takes high along.
-                self.policy.classes[class as usize].memory_high =
-                    Set { value: max.value, origin: max.origin };
+            if high_mark.is_none() {
+                // Only max is stated here: the high of a layer below follows it down.
+                let follows = Set { value: max.value.high_below(), origin: max.origin };
+                self.policy.classes[class as usize].memory_high = follows;
                 return;
             }
             self.problems.error(
@@ -151,16 +149,14 @@ impl Laying<'_> {
     }
 
     fn overrides(&mut self) {
-        for (index, head) in self.document.overrides.iter().enumerate() {
-            let mut knobs = Partial::default();
-            for assignment in &self.document.assignments {
-                if let Target::Override(of, knob) = assignment.target
-                    && of == index
-                {
-                    let origin = self.origin(assignment.mark);
-                    knobs.put(knob, &Set { value: assignment.value.clone(), origin });
-                }
+        let mut all = vec![Partial::default(); self.document.overrides.len()];
+        for assignment in &self.document.assignments {
+            if let Target::Override(index, knob) = assignment.target {
+                let origin = self.origin(assignment.mark);
+                all[index].put(knob, &Set { value: assignment.value.clone(), origin });
             }
+        }
+        for (index, (head, knobs)) in self.document.overrides.iter().zip(all).enumerate() {
             if let (Some(high), Some(max)) = (knobs.memory_high, knobs.memory_max)
                 && compared(high.value, max.value, 100)
             {

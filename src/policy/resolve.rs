@@ -1,7 +1,7 @@
 //! From a verdict to the knobs of one leaf: class → hooks → overrides → hint → budget. Pure; this is what
 //! `agentshctl explain` prints and what the launcher applies.
 
-use super::compiled::{Amount, Knobs, Layer, Origin, Policy, Set};
+use super::compiled::{Amount, HIGH_OF_MAX_PERCENT, Knobs, Layer, Origin, Policy, Set};
 use super::hint;
 pub use super::hint::AppliedHint;
 use super::knob::Knob;
@@ -10,10 +10,6 @@ use crate::class::Class;
 
 /// Where a value comes from that a hint has set.
 pub const HINT: Origin = Origin { source: u16::MAX, line: 0 };
-
-/// A throttled call must meet memory.high well before memory.max, or it is killed without ever being slowed
-/// (architecture, section 6).
-const HIGH_OF_MAX_PERCENT: u64 = 70;
 
 /// What is known of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,7 +142,8 @@ fn apply_hint(
     Some(applied)
 }
 
-/// A high above max would never slow anything: it follows max down.
+/// A high above max would never slow anything: it follows max down. (Within a file that is an error; it comes from
+/// an override that states the one upon a class that states the other.)
 fn high_within_max(knobs: &mut Knobs, policy: &Policy, notes: &mut Vec<String>) {
     let Amount::Bytes(max) = knobs.memory_max.value else { return };
     let above = match knobs.memory_high.value {
@@ -155,13 +152,14 @@ fn high_within_max(knobs: &mut Knobs, policy: &Policy, notes: &mut Vec<String>) 
         Amount::Max | Amount::Permille(_) => false,
     };
     if above {
+        let follows = knobs.memory_max.value.high_below();
         notes.push(format!(
-            "memory.high {} ({}) lowered to memory.max {} ({})",
+            "memory.high {} ({}) lowered to {follows}, as memory.max is {} ({})",
             knobs.memory_high.value,
             policy.place(knobs.memory_high.origin),
             knobs.memory_max.value,
             policy.place(knobs.memory_max.origin)
         ));
-        knobs.memory_high = Set { value: Amount::Bytes(max), origin: knobs.memory_max.origin };
+        knobs.memory_high = Set { value: follows, origin: knobs.memory_max.origin };
     }
 }

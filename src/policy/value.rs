@@ -95,8 +95,8 @@ fn shown(text: &str) -> String {
 
 fn amount(text: &str, least: u64) -> Result<Value, String> {
     let valid = || valid(Kind::Amount { least });
-    if text.len() > 60 {
-        return Err(format!("`{}…` is no amount of memory; valid: {}", shown(text), valid()));
+    if text.len() > 60 || text.contains(char::is_control) {
+        return Err(format!("`{}` is no amount of memory; valid: {}", shown(text), valid()));
     }
     let amount = units::amount(text).map_err(|error| error.to_string())?;
     match amount {

@@ -120,7 +120,8 @@ fn characters_are_fit(text: &str, problems: &mut Problems<'_>) -> bool {
             problems.error(mark(number + 1, tab + 1), "a tab; YAML is indented by spaces only");
             fit = false;
         }
-        let control = |c: char| c.is_control() && c != '\t' && c != '\r';
+        // A carriage return of its own ends a line for YAML and for few editors.
+        let control = |c: char| c.is_control() && c != '\t';
         if let Some(column) = line.chars().position(control) {
             problems.error(mark(number + 1, column + 1), "a control character; a policy is plain text");
             fit = false;
@@ -148,7 +149,11 @@ fn build(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let at = mark(error.marker().line(), error.marker().col() + 1);
-                problems.error(at, format!("not valid YAML: {}", error.info()));
+                let message = match error.info() {
+                    info if info.contains("unknown anchor") => ALIAS.to_string(),
+                    info => format!("not valid YAML: {info}"),
+                };
+                problems.error(at, message);
                 return None;
             }
         };
@@ -197,10 +202,12 @@ fn build(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     root.filter(|node| !node.is_empty())
 }
 
+const ALIAS: &str = "an alias (`*name`); write the value out, a policy has no aliases";
+
 /// What a policy may not use, and what to do instead.
 fn refused(event: &Event<'_>) -> Option<&'static str> {
     let (anchor, tag) = match event {
-        Event::Alias(_) => return Some("an alias (`*name`); write the value out, a policy has no aliases"),
+        Event::Alias(_) => return Some(ALIAS),
         Event::Scalar(_, _, anchor, tag) => (*anchor, tag),
         Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => (*anchor, tag),
         _ => return None,
