@@ -102,7 +102,7 @@ impl Session {
             Err(Errno::ENOENT) => return self.fresh(class, number, limits),
             other => other?,
         };
-        dir.try_lock()?;
+        lock(&dir)?;
         match idle(&dir)? {
             Idle::Clean => {}
             Idle::Leftover => {
@@ -123,7 +123,7 @@ impl Session {
 
     fn fresh(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
         let dir = self.calls.make_child(&format!("{class}-{number}"))?;
-        dir.try_lock()?;
+        lock(&dir)?;
         // Only the budget's counter is older than the leaf.
         let budget_oom = self.calls.read_key("memory.events.local", "oom").unwrap_or(0);
         let start = Counters { budget_oom, ..Counters::default() };
@@ -171,6 +171,11 @@ impl Session {
         let peak = if lacks.contains(&"memory.max") { Peak::Unknown } else { Peak::Fresh };
         Ok(Leaf { dir, class, number, id, generation, reused: false, lacks, limits: *limits, start, peak })
     }
+}
+
+/// A lock that somebody else has gives `EWOULDBLOCK`, which is the same number as mkdir's `EAGAIN` for too many cgroups.
+fn lock(dir: &Dir) -> Result<(), Errno> {
+    dir.try_lock().map_err(|_| Errno::EBUSY)
 }
 
 enum Idle {

@@ -6,9 +6,11 @@
 //! on the way to a command's start; whatever the kernel doesn't offer is left out and named.
 
 pub mod claim;
+pub mod control;
 pub mod delegate;
 pub mod dir;
 pub mod error;
+pub mod governor;
 pub mod leaf;
 pub mod limits;
 pub mod mark;
@@ -16,13 +18,17 @@ pub mod meminfo;
 pub mod mount;
 pub mod own;
 pub mod parse;
+pub mod peers;
 pub mod place;
+pub mod reserve;
+pub mod room;
 pub mod session;
 pub mod sweep;
 pub mod usage;
 
 pub use error::Error;
-pub use leaf::Leaf;
+pub use governor::{Governor, Verdict};
+pub use leaf::{Leaf, Released};
 pub use limits::LeafLimits;
 pub use own::in_leaf;
 pub use place::{Env, Place, Session, locate};

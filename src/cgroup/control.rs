@@ -1,0 +1,405 @@
+//! The control law: what a launcher does about its call's memory, decided from one sample after the other. Pure; the
+//! [`super::governor`] samples and acts, and `control_tests` runs it against the kernel's own penalty formula.
+//!
+//! While nobody else needs the memory, memory.high is raised *ahead of* growth, so that the kernel never throttles the call.
+//! While others do, the call gives way in steps: its high goes down to the contended value, then it is frozen (5 s at a
+//! stretch), then killed. A call that has stood still over its high for too long is helped or ended, never left.
+
+use super::limits::{LeafLimits, least};
+use std::time::Duration;
+
+/// What is seen of a call and around it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// A monotonic clock in ns.
+    pub now: u64,
+    /// memory.current in bytes.
+    pub current: u64,
+    /// anon + shmem + slab in bytes: what can't simply be dropped. Page cache is not growth.
+    pub work: u64,
+    /// memory.events:high.
+    pub high_events: u64,
+    /// memory.pressure's total of `some` in µs; none without PSI.
+    pub stalled_us: Option<u64>,
+    /// cpu.stat:usage_usec.
+    pub cpu_us: u64,
+    /// pids.events:max.
+    pub refused_forks: u64,
+    /// Is pids.current at its limit?
+    pub pids_full: bool,
+    /// Is a cgroup above over its memory.high?
+    pub above_full: bool,
+    /// How much the level with the least room can still take, in bytes; none without any limit.
+    pub room: Option<u64>,
+    /// Do others need the memory?
+    pub strain: Strain,
+}
+
+/// Do calls of higher priority need the memory?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strain {
+    /// There is enough for all.
+    #[default]
+    None,
+    /// What is left can't cover what they may still take.
+    Tight,
+    /// They are about to run out, and this call is the first to give way.
+    Critical,
+}
+
+/// Why the call is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It stood still over memory.high for so long.
+    Stalled(Duration),
+    /// Calls that matter more needed the memory.
+    MadeRoom,
+    /// It kept forking against its limit of processes.
+    ForkedOn,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Raise memory.high to this, as far as there is room: answered by [`Law::raised`].
+    pub raise: Option<u64>,
+    /// Write this to memory.high; none is `max`.
+    pub set_high: Option<Option<u64>>,
+    /// Freeze or thaw.
+    pub freeze: Option<bool>,
+    /// Kill the call.
+    pub kill: Option<Reason>,
+    /// Sample again after this.
+    pub next: Duration,
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How often high was raised.
+    pub raised: u32,
+    /// The highest it was raised to, in bytes.
+    pub raised_to: u64,
+    /// Time that processes stood still over high, in ns.
+    pub slowed_ns: u64,
+    /// Time frozen, in ns.
+    pub held_ns: u64,
+    /// What the call was killed for.
+    pub killed: Option<Reason>,
+}
+
+const MS: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+/// The fastest growth that is reckoned with before any is seen, in bytes/ns: what one core's page faults can do at most with
+/// huge pages, and a little more.
+const FASTEST: u64 = 12;
+/// A raise covers the growth of this time at the present rate.
+const LEAD_NS: u64 = 60 * MS;
+/// The least that is raised by, in bytes.
+const LEAD_MIN: u64 = 48 * MIB;
+/// Growth in bytes/s that throttling should have stopped.
+const GROWING: u64 = 4 * MIB;
+/// Throttled for so long before it is frozen.
+const THROTTLE_FIRST_NS: u64 = 300 * MS;
+/// Frozen no longer than this at a stretch.
+const FREEZE_MAX_NS: u64 = 5_000 * MS;
+/// Then left running for at least this.
+const THAW_MIN_NS: u64 = 250 * MS;
+/// After a signal, so that the call can act on it.
+const THAW_SIGNAL_NS: u64 = 2_000 * MS;
+/// Strain is over when there was none for so long.
+const CALM_NS: u64 = 200 * MS;
+/// Critical for so long, whatever was done about it: then the call is killed.
+const CRITICAL_NS: u64 = 100 * MS;
+/// Without growth for so long, a raised high comes down again.
+const QUIET_NS: u64 = 2_000 * MS;
+/// Forks refused for so long without a pause: no build system goes on like that.
+const FORKS_NS: u64 = 3_000 * MS;
+/// A raise is waited for so long beyond the timeout.
+const RAISE_LAST_NS: u64 = 500 * MS;
+/// The share of the time that counts as standing still.
+const STALLED_PERCENT: u64 = 70;
+
+/// The law's state for one call.
+#[derive(Clone, Debug)]
+pub struct Law {
+    born_high: Option<u64>,
+    contended_high: Option<u64>,
+    ceiling: Option<u64>,
+    raise: bool,
+    may_freeze: bool,
+    timeout_ns: u64,
+    high: Option<u64>,
+    last: Option<Sample>,
+    /// Growth in bytes/s.
+    rate: u64,
+    strained_since: Option<u64>,
+    critical_since: Option<u64>,
+    calm_since: Option<u64>,
+    grew_at: u64,
+    frozen_since: Option<u64>,
+    no_freeze_before: u64,
+    /// Since when it has stood still, and for how much of that time.
+    stall: Option<(u64, u64)>,
+    forks_since: Option<u64>,
+    totals: Totals,
+}
+
+impl Law {
+    /// The law for a leaf born with these limits.
+    pub fn new(limits: &LeafLimits) -> Law {
+        Law {
+            born_high: limits.high,
+            contended_high: limits.contended_high,
+            ceiling: limits.ceiling,
+            raise: limits.raise,
+            may_freeze: limits.freeze,
+            timeout_ns: nanos(limits.throttle_timeout),
+            high: limits.high,
+            last: None,
+            rate: 0,
+            strained_since: None,
+            critical_since: None,
+            calm_since: None,
+            grew_at: 0,
+            frozen_since: None,
+            no_freeze_before: 0,
+            stall: None,
+            forks_since: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// When to take the first sample.
+    pub fn first(&self) -> Duration {
+        Duration::from_nanos(self.idle_interval(0, None))
+    }
+
+    /// What has been done so far.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// memory.high in force.
+    pub fn high(&self) -> Option<u64> {
+        self.high
+    }
+
+    /// Is the call frozen?
+    pub fn frozen(&self) -> bool {
+        self.frozen_since.is_some()
+    }
+
+    /// A raise was granted up to this (not at all, if it is what high was before).
+    pub fn raised(&mut self, to: u64) {
+        if self.high.is_some_and(|high| to > high) {
+            self.high = Some(to);
+            self.totals.raised += 1;
+            self.totals.raised_to = self.totals.raised_to.max(to);
+        }
+    }
+
+    /// A signal is on its way to the call: it is thawed by the caller, and not frozen again at once.
+    pub fn signalled(&mut self, now: u64) {
+        self.thaw(now, THAW_SIGNAL_NS);
+    }
+
+    /// Decides.
+    pub fn step(&mut self, sample: &Sample) -> Step {
+        let now = sample.now;
+        let last = self.last.replace(*sample).unwrap_or(*sample);
+        let passed = now.saturating_sub(last.now);
+        self.measure(sample, &last, passed);
+        let mut step = Step { raise: None, set_high: None, freeze: None, kill: None, next: Duration::ZERO };
+        self.give_way(sample, &mut step);
+        if self.strained_since.is_none() {
+            step.raise = self.wanted_high(sample, &last);
+            if step.raise.is_none() {
+                self.come_down(sample, &mut step);
+            }
+        }
+        self.watch_stall(sample, &last, passed, &mut step);
+        self.watch_forks(sample, &last, &mut step);
+        if self.frozen_since.is_some_and(|since| now - since >= FREEZE_MAX_NS) {
+            self.thaw(now, THAW_MIN_NS);
+            step.freeze = Some(false);
+        }
+        if step.kill.is_some() {
+            self.totals.killed = step.kill;
+        }
+        step.next = Duration::from_nanos(self.interval(sample));
+        step
+    }
+
+    fn measure(&mut self, sample: &Sample, last: &Sample, passed: u64) {
+        if self.frozen() {
+            self.totals.held_ns += passed;
+        }
+        if passed == 0 {
+            return;
+        }
+        let grown = sample.work.saturating_sub(last.work);
+        let rate = (u128::from(grown) * 1_000_000_000 / u128::from(passed)).min(u128::from(u64::MAX)) as u64;
+        self.rate = rate.max(self.rate / 2);
+        if grown > MIB {
+            self.grew_at = sample.now;
+        }
+    }
+
+    /// Others need the memory: lower, freeze, kill; or no longer: thaw and put back.
+    fn give_way(&mut self, sample: &Sample, step: &mut Step) {
+        let now = sample.now;
+        if sample.strain == Strain::None {
+            self.critical_since = None;
+            let calm = *self.calm_since.get_or_insert(now);
+            if self.strained_since.is_some() && now - calm >= CALM_NS {
+                self.strained_since = None;
+                self.put_high(self.born_high.map(|born| born.max(sample.work)), step);
+                if self.frozen() {
+                    self.thaw(now, 0);
+                    step.freeze = Some(false);
+                }
+            }
+            return;
+        }
+        self.calm_since = None;
+        let since = *self.strained_since.get_or_insert(now);
+        if let Some(contended) = self.contended_high
+            && self.high.is_none_or(|high| high > contended)
+        {
+            self.put_high(Some(contended), step);
+        }
+        let critical = sample.strain == Strain::Critical;
+        // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is.
+        let due = critical || self.rate > GROWING && now - since >= THROTTLE_FIRST_NS;
+        if due && self.may_freeze && !self.frozen() && now >= self.no_freeze_before {
+            self.frozen_since = Some(now);
+            step.freeze = Some(true);
+        }
+        if !critical {
+            self.critical_since = None;
+        } else if now - *self.critical_since.get_or_insert(now) >= CRITICAL_NS {
+            step.kill = Some(Reason::MadeRoom);
+        }
+    }
+
+    /// The high that covers the growth to come, if the present one doesn't.
+    fn wanted_high(&self, sample: &Sample, last: &Sample) -> Option<u64> {
+        let high = self.high.filter(|_| self.raise)?;
+        let coming = share(self.rate, LEAD_NS);
+        let reached = sample.high_events > last.high_events && sample.work >= high - high / 8;
+        if !reached && high.saturating_sub(sample.work) > coming.max(LEAD_MIN / 3) {
+            return None;
+        }
+        let lead = coming.saturating_mul(2).max(sample.work / 2).max(LEAD_MIN);
+        let wanted = least(Some(sample.work.max(high / 2).saturating_add(lead)), self.ceiling)?;
+        (wanted > high).then_some(wanted)
+    }
+
+    /// What was raised and isn't used is given back, as it counts against others' raises.
+    fn come_down(&mut self, sample: &Sample, step: &mut Step) {
+        let (Some(born), Some(high)) = (self.born_high, self.high) else { return };
+        let enough = born.max(sample.work + (sample.work / 4).max(LEAD_MIN));
+        let quiet = sample.now.saturating_sub(self.grew_at) >= QUIET_NS;
+        if quiet && high > born && enough < high - high / 4 && sample.current < enough {
+            self.put_high(Some(enough), step);
+        }
+    }
+
+    /// Standing still over high: the processes stall on memory, or we froze them, for most of the time.
+    fn watch_stall(&mut self, sample: &Sample, last: &Sample, passed: u64, step: &mut Step) {
+        let full = |high: u64| sample.current >= high - high / 64;
+        let over = self.high.is_some_and(full) || sample.above_full;
+        if !over && !self.frozen() {
+            self.stall = None;
+            return;
+        }
+        let stalled = match (sample.stalled_us, last.stalled_us) {
+            (Some(now), Some(before)) => now.saturating_sub(before).saturating_mul(1000),
+            // Without PSI: the kernel throttles, and hardly anything runs.
+            _ => {
+                let ran = sample.cpu_us.saturating_sub(last.cpu_us).saturating_mul(1000);
+                let throttled = sample.high_events > last.high_events && ran < passed / 3;
+                if throttled { passed } else { 0 }
+            }
+        };
+        let stalled = stalled.min(passed);
+        self.totals.slowed_ns += if self.frozen() { 0 } else { stalled };
+        let added = if self.frozen() { passed } else { stalled };
+        let (since, sum) = self.stall.unwrap_or((sample.now - passed.min(sample.now), 0));
+        let (lasted, sum) = (sample.now.saturating_sub(since), sum + added);
+        if sum.saturating_mul(100) < lasted.saturating_mul(STALLED_PERCENT) {
+            self.stall = None;
+            return;
+        }
+        self.stall = Some((since, sum));
+        // A raise may help yet; if it isn't granted, the next look finds the call standing still again.
+        let patience = self.timeout_ns.saturating_add(if step.raise.is_some() { RAISE_LAST_NS } else { 0 });
+        if lasted >= patience && step.kill.is_none() {
+            step.kill = Some(Reason::Stalled(Duration::from_nanos(lasted)));
+        }
+    }
+
+    /// A fork bomb whose shell still lives: it forks on although every fork fails.
+    fn watch_forks(&mut self, sample: &Sample, last: &Sample, step: &mut Step) {
+        if !sample.pids_full || sample.refused_forks == 0 {
+            self.forks_since = None;
+        } else if sample.refused_forks > last.refused_forks {
+            let since = *self.forks_since.get_or_insert(sample.now);
+            if sample.now - since >= FORKS_NS && step.kill.is_none() {
+                step.kill = Some(Reason::ForkedOn);
+            }
+        }
+    }
+
+    fn put_high(&mut self, to: Option<u64>, step: &mut Step) {
+        if self.high != to {
+            self.high = to;
+            step.set_high = Some(to);
+        }
+    }
+
+    fn thaw(&mut self, now: u64, pause: u64) {
+        self.frozen_since = None;
+        self.no_freeze_before = now + pause;
+    }
+
+    fn interval(&self, sample: &Sample) -> u64 {
+        let mut next = self.idle_interval(sample.work, sample.room);
+        if self.rate > 0
+            && let Some(high) = self.high.filter(|_| self.raise)
+        {
+            // Half of what is left at the present rate.
+            let left = u128::from(high.saturating_sub(sample.work)) * 500_000_000 / u128::from(self.rate);
+            next = next.min(left.min(u128::from(u64::MAX)) as u64).max(MS);
+        }
+        if self.frozen() || sample.strain != Strain::None {
+            next = next.min(20 * MS);
+        }
+        if self.stall.is_some() || self.forks_since.is_some() {
+            next = next.min(100 * MS);
+        }
+        next
+    }
+
+    /// So often that the fastest burst can't get from here to the limit unseen; a leaf without high has none to reach, but
+    /// may take others' room.
+    fn idle_interval(&self, work: u64, room: Option<u64>) -> u64 {
+        let to_high = self.high.filter(|_| self.raise).map(|high| high.saturating_sub(work) / FASTEST);
+        let to_room = room.map_or(250 * MS, |room| room / 4);
+        to_high.unwrap_or(u64::MAX).clamp(5 * MS, 250 * MS).min(to_room.clamp(20 * MS, 250 * MS))
+    }
+}
+
+/// What a rate in bytes/s adds in so many ns.
+fn share(rate: u64, ns: u64) -> u64 {
+    (u128::from(rate) * u128::from(ns) / 1_000_000_000).min(u128::from(u64::MAX)) as u64
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -1,0 +1,262 @@
+//! A launcher's own graduated response: samples its call's leaf, and does what the [`control`] law says.
+//!
+//! Each launcher restrains only its own leaf, from what it can read of the others. Everything is opened at the first
+//! sample, so a short call pays nothing; no error stops it, as a call without a governor is still a call.
+
+use super::claim::boottime;
+use super::control::{Law, Reason, Sample, Strain};
+use super::dir::{BUFFER, Kept};
+use super::leaf::{Leaf, kill, nearly_full};
+use super::parse;
+use super::peers::{self, Peer};
+use super::place::Session;
+use super::reserve::{self, Wish};
+use super::room::{Levels, Room};
+use super::session::Priority;
+use super::sweep;
+use nix::fcntl::OFlag;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// What a governor did and saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// How often memory.high was raised.
+    pub raised: u32,
+    /// The highest it was raised to, in bytes; 0 if never.
+    pub raised_to: u64,
+    /// memory.high in force at last, in bytes; none is `max`.
+    pub high: Option<u64>,
+    /// Time that processes stood still over memory.high.
+    pub slowed: Duration,
+    /// Time that the call was frozen so that others got their memory.
+    pub held: Duration,
+    /// Why the call was killed, if we killed it.
+    pub killed: Option<Reason>,
+    /// Leaves of earlier calls whose leftovers kept forking and were killed.
+    pub bombs: Vec<String>,
+}
+
+/// Watches over one call's leaf.
+#[derive(Debug)]
+pub struct Governor<'a> {
+    leaf: &'a Leaf,
+    session: &'a Session,
+    law: Law,
+    files: Option<Files>,
+    due: Option<u64>,
+    work: u64,
+    seen_current: u64,
+    room: Option<Room>,
+    room_at: u64,
+    strain: Strain,
+    peers: Vec<Peer>,
+    bombs: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Files {
+    current: Option<Kept>,
+    stat: Option<Kept>,
+    events: Option<Kept>,
+    pressure: Option<Kept>,
+    cpu: Option<Kept>,
+    pids_events: Option<Kept>,
+    levels: Levels,
+}
+
+const MS: u64 = 1_000_000;
+/// The room above is looked at so often while there is plenty, and while there isn't.
+const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
+/// Percent of the levels above the session that a session of low priority leaves to others.
+const LOW_CUSHION: u64 = 10;
+/// Where nothing can be sampled, only forks are watched.
+const WITHOUT_MEMORY: Duration = Duration::from_millis(500);
+
+impl<'a> Governor<'a> {
+    /// A governor for a leaf in which a call is about to start.
+    pub fn new(leaf: &'a Leaf, session: &'a Session) -> Governor<'a> {
+        Governor {
+            leaf,
+            session,
+            law: Law::new(&leaf.limits),
+            files: None,
+            due: None,
+            work: 0,
+            seen_current: 0,
+            room: None,
+            room_at: 0,
+            strain: Strain::None,
+            peers: Vec::new(),
+            bombs: Vec::new(),
+        }
+    }
+
+    /// Looks, acts, and says when to look next. `now` is a monotonic clock in ns; earlier than asked for is harmless.
+    pub fn tick(&mut self, now: u64) -> Duration {
+        match self.due {
+            None => {
+                // The command has just started: while it does, clean up after others.
+                self.bombs = sweep::sweep(self.session).bombs;
+                self.due = Some(now.saturating_add(nanos(self.law.first())));
+            }
+            Some(due) if now < due => {}
+            Some(_) => {
+                let next = self.look(now);
+                self.due = Some(now.saturating_add(nanos(next)));
+            }
+        }
+        Duration::from_nanos(self.due.unwrap_or(now).saturating_sub(now))
+    }
+
+    /// memory.events, readable as POLLPRI when the kernel has throttled the call: from the first sample on. To be polled
+    /// beside the timer, as the backstop of raising ahead.
+    pub fn events(&self) -> Option<BorrowedFd<'_>> {
+        self.files.as_ref()?.events.as_ref().map(AsFd::as_fd)
+    }
+
+    /// POLLPRI came: look at once.
+    pub fn throttled(&mut self) {
+        self.due = self.due.map(|_| 0);
+    }
+
+    /// A signal is about to be sent to the call: it must be able to run.
+    pub fn signalled(&mut self, now: u64) {
+        if self.law.frozen() {
+            let _ = self.leaf.dir.write("cgroup.freeze", b"0");
+        }
+        self.law.signalled(now);
+    }
+
+    /// What was done.
+    pub fn verdict(&self) -> Verdict {
+        let totals = self.law.totals();
+        Verdict {
+            raised: totals.raised,
+            raised_to: totals.raised_to,
+            high: self.law.high(),
+            slowed: Duration::from_nanos(totals.slowed_ns),
+            held: Duration::from_nanos(totals.held_ns),
+            killed: totals.killed,
+            bombs: self.bombs.clone(),
+        }
+    }
+
+    fn look(&mut self, now: u64) -> Duration {
+        if self.files.is_none() {
+            self.files = Some(self.open());
+        }
+        let Some(sample) = self.sample(now) else { return WITHOUT_MEMORY };
+        let step = self.law.step(&sample);
+        if let Some(wanted) = step.raise {
+            self.raise(wanted, &sample);
+        }
+        if let Some(high) = step.set_high {
+            let _ = self.leaf.dir.write_max("memory.high", high);
+        }
+        if let Some(freeze) = step.freeze {
+            let _ = self.leaf.dir.write("cgroup.freeze", if freeze { b"1" } else { b"0" });
+        }
+        if step.kill.is_some() {
+            let _ = kill(&self.leaf.dir);
+        }
+        step.next
+    }
+
+    fn open(&self) -> Files {
+        let keep = |file| self.leaf.dir.keep(file, OFlag::O_RDONLY).ok();
+        let priority = self.session.base().map_or(Priority::Normal, |base| Priority::of(&base));
+        Files {
+            current: keep("memory.current"),
+            stat: keep("memory.stat"),
+            events: keep("memory.events"),
+            pressure: keep("memory.pressure"),
+            cpu: keep("cpu.stat"),
+            pids_events: keep("pids.events"),
+            levels: Levels::open(
+                &self.session.calls,
+                if priority == Priority::Low { LOW_CUSHION } else { 0 },
+            ),
+        }
+    }
+
+    fn sample(&mut self, now: u64) -> Option<Sample> {
+        let files = self.files.as_ref()?;
+        let mut buf = [0; BUFFER];
+        let current = files.current.as_ref().and_then(|f| f.read_u64().ok()).unwrap_or(0);
+        // memory.stat makes the kernel gather its per-CPU counts: only where there is something to tell apart.
+        let worth =
+            current.abs_diff(self.seen_current) > 1 << 20 || self.law.high().is_some_and(|h| current > h / 4);
+        if worth && let Some(text) = files.stat.as_ref().and_then(|f| f.read(&mut buf).ok()) {
+            self.work = work(text);
+            self.seen_current = current;
+        }
+        let mut key =
+            |file: &Option<Kept>, key: &[u8]| parse::keyed(file.as_ref()?.read(&mut buf).ok()?, key);
+        let high_events = key(&files.events, b"high").unwrap_or(0);
+        let cpu_us = key(&files.cpu, b"usage_usec").unwrap_or(0);
+        let refused_forks =
+            key(&files.pids_events, b"max").unwrap_or(0).saturating_sub(self.leaf.start.pids_max);
+        let stalled_us =
+            files.pressure.as_ref().and_then(|f| parse::pressure(f.read(&mut buf).ok()?)).map(|p| p.0);
+        let pids_full = refused_forks > 0 && nearly_full(&self.leaf.dir);
+        if files.current.is_some() {
+            self.look_around(now, current);
+        }
+        Some(Sample {
+            now,
+            current,
+            work: self.work.min(current),
+            high_events,
+            stalled_us,
+            cpu_us,
+            refused_forks,
+            pids_full,
+            above_full: self.room.is_some_and(|r| r.over_high),
+            room: self.room.map(|r| r.bytes),
+            strain: self.strain,
+        })
+    }
+
+    /// Judges whether others need the memory. Only where room is scarce are they looked at.
+    fn look_around(&mut self, now: u64, current: u64) {
+        let every = if self.room.is_none_or(|r| !r.scarce) { ROOM_EVERY.0 } else { ROOM_EVERY.1 };
+        if self.room.is_some() && now.saturating_sub(self.room_at) < every {
+            return;
+        }
+        self.room_at = now;
+        self.room = self.files.as_ref().and_then(|f| f.levels.room());
+        self.strain = match self.room {
+            Some(room) if room.scarce => {
+                peers::survey(&self.session.calls, &mut self.peers);
+                let me = self.peers.iter().find(|p| p.id == self.leaf.id).copied();
+                me.map_or(Strain::None, |me| peers::judge(room.bytes, &Peer { current, ..me }, &self.peers))
+            }
+            _ => Strain::None,
+        };
+    }
+
+    fn raise(&mut self, wanted: u64, sample: &Sample) {
+        let Some(high) = self.law.high() else { return };
+        let room = self.files.as_ref().and_then(|f| f.levels.room());
+        let leaf = self.leaf.class as u64 | self.leaf.number << 8;
+        let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted };
+        let to = match room {
+            Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes, boottime()).unwrap_or(high),
+            None => wanted,
+        };
+        if to > high && self.leaf.dir.write_max("memory.high", Some(to)).is_ok() {
+            self.law.raised(to);
+        }
+    }
+}
+
+/// What can't simply be dropped: page cache is not growth.
+fn work(stat: &[u8]) -> u64 {
+    let key = |k: &[u8]| parse::keyed(stat, k).unwrap_or(0);
+    key(b"anon") + key(b"shmem") + key(b"slab_unreclaimable") + key(b"slab_reclaimable")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

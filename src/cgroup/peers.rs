@@ -1,0 +1,142 @@
+//! The other calls of a session: who gives way to whom when memory is short.
+
+use super::control::Strain;
+use super::dir::Dir;
+use super::mark;
+use crate::class::Class;
+
+/// A running call, as its leaf shows it to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The cgroup's id.
+    pub id: u64,
+    /// cpu.weight: the class's importance, and the policy's word on it.
+    pub weight: u64,
+    /// When it was claimed: of equals the younger gives way.
+    pub generation: u64,
+    /// memory.current in bytes.
+    pub current: u64,
+    /// How much it may still take, in bytes: see [`may_take`].
+    pub may_take: u64,
+}
+
+impl Peer {
+    /// Does it go first when there isn't enough for both?
+    pub fn outranks(&self, other: &Peer) -> bool {
+        (self.weight, other.generation) > (other.weight, self.generation)
+    }
+}
+
+const MIB: u64 = 1 << 20;
+/// What a call that gives way may take until it has stopped: `holding.md` saw 10 MiB at most, and one chunk more.
+const CREEP: u64 = 24 * MIB;
+/// So little is left that the kernel's OOM killer is next.
+const LAST: u64 = 24 * MIB;
+/// Killing anything smaller would help nobody.
+const WORTH_KILLING: u64 = 16 * MIB;
+
+/// What a call may still take: up to the most that this leaf, which serves one class, has had before, or half as much again
+/// as it has now; but never beyond its own limits.
+pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
+    let more = peak.unwrap_or(0).saturating_sub(current).max(current / 2).max(16 * MIB);
+    more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
+}
+
+/// Must this call give way, given what is left and who else is running?
+pub fn judge(room: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+    let others = || peers.iter().filter(|p| p.id != mine.id);
+    let need: u64 = others().filter(|p| p.outranks(mine)).fold(0, |sum, p| sum.saturating_add(p.may_take));
+    if need == 0 || room >= need.saturating_add(CREEP) {
+        return Strain::None;
+    }
+    let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
+    if room < LAST && room < need && first && mine.current >= WORTH_KILLING {
+        return Strain::Critical;
+    }
+    Strain::Tight
+}
+
+/// The running calls of a session. Reads the whole of `calls/`: only for when memory is short.
+pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
+    found.clear();
+    for name in calls.children(512).unwrap_or_default() {
+        if Class::of_leaf(&name).is_none() {
+            continue;
+        }
+        let Ok(leaf) = calls.child(&name) else { continue };
+        if leaf.populated() == Ok(true) {
+            found.extend(look(&leaf));
+        }
+    }
+}
+
+/// A leaf's standing.
+pub fn look(leaf: &Dir) -> Option<Peer> {
+    let current = leaf.read_u64("memory.current").ok()?;
+    let limit = |file| leaf.read_max(file).unwrap_or(None);
+    let limit = super::limits::least(limit("memory.max"), limit("memory.high"));
+    let mut buf = [0; 16];
+    let mark = leaf.mark(mark::LEAF, &mut buf).ok().and_then(|m| m.get(..8)?.try_into().ok());
+    Some(Peer {
+        id: leaf.identity().ok()?.id,
+        weight: leaf.read_u64("cpu.weight").unwrap_or(100),
+        generation: mark.map_or(0, u64::from_ne_bytes),
+        current,
+        may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u64, weight: u64, current_mib: u64) -> Peer {
+        let current = current_mib * MIB;
+        Peer { id, weight, generation: id, current, may_take: may_take(current, None, None) }
+    }
+
+    #[test]
+    fn the_weightier_goes_first_and_of_equals_the_older() {
+        assert!(peer(9, 300, 1).outranks(&peer(1, 100, 1)));
+        assert!(peer(1, 100, 1).outranks(&peer(2, 100, 1)));
+        assert!(!peer(2, 100, 1).outranks(&peer(1, 100, 1)));
+        assert!(!peer(1, 100, 1).outranks(&peer(1, 100, 1)));
+    }
+
+    #[test]
+    fn a_call_may_take_its_leaf_s_past_peak_or_half_of_what_it_has_but_not_beyond_its_limit() {
+        assert_eq!(may_take(10 * MIB, Some(100 * MIB), None), 90 * MIB);
+        assert_eq!(may_take(100 * MIB, Some(100 * MIB), None), 50 * MIB);
+        assert_eq!(may_take(4 * MIB, None, None), 16 * MIB);
+        assert_eq!(may_take(250 * MIB, None, Some(256 * MIB)), 6 * MIB);
+        assert_eq!(may_take(300 * MIB, None, Some(256 * MIB)), 0);
+    }
+
+    #[test]
+    fn a_call_alone_never_gives_way() {
+        let alone = peer(1, 100, 1000);
+        assert_eq!(judge(0, &alone, &[alone]), Strain::None);
+        assert_eq!(judge(0, &alone, &[]), Strain::None);
+    }
+
+    #[test]
+    fn only_what_is_outranked_gives_way() {
+        let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
+        let all = [high, low];
+        assert_eq!(judge(50 * MIB, &high, &all), Strain::None);
+        assert_eq!(judge(50 * MIB, &low, &all), Strain::Tight);
+        assert_eq!(judge(200 * MIB, &low, &all), Strain::None);
+        assert_eq!(judge(10 * MIB, &low, &all), Strain::Critical);
+    }
+
+    #[test]
+    fn only_the_lowest_that_is_worth_it_is_killed() {
+        let (high, middle, low) = (peer(1, 300, 200), peer(2, 100, 400), peer(3, 50, 100));
+        let all = [high, middle, low];
+        assert_eq!(judge(10 * MIB, &middle, &all), Strain::Tight);
+        assert_eq!(judge(10 * MIB, &low, &all), Strain::Critical);
+        let tiny = peer(3, 50, 2);
+        assert_eq!(judge(10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
+        assert_eq!(judge(10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
+    }
+}

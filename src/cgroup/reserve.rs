@@ -1,0 +1,139 @@
+//! Raises of memory.high are reserved, so that 64 launchers don't each spend the same room: a small table in an extended
+//! attribute of `calls/`, changed under its lock. It needs no file, and goes with the session.
+
+use super::dir::Dir;
+use super::mark;
+use nix::errno::Errno;
+
+/// An entry counts for so long without being renewed: its launcher may have been killed.
+const VALID_NS: u64 = 3_000_000_000;
+/// Less than this isn't worth a raise, in bytes.
+const LEAST: u64 = 4 << 20;
+/// Entries in the table: far more than raises can be in force at once.
+const ENTRIES: usize = 128;
+const ENTRY: usize = 32;
+
+/// A raise in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The leaf's cgroup id.
+    pub id: u64,
+    /// The number behind its class (the low byte) and its number: where to look at what it uses.
+    pub leaf: u64,
+    /// Its memory.high in bytes.
+    pub high: u64,
+    /// CLOCK_BOOTTIME in ns when it was granted.
+    pub granted: u64,
+}
+
+/// A wish to raise a leaf's memory.high.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// The leaf's cgroup id.
+    pub id: u64,
+    /// Its class's number and its own: `class + 256 * number`.
+    pub leaf: u64,
+    /// What it uses, in bytes.
+    pub current: u64,
+    /// The high it has, in bytes.
+    pub high: u64,
+    /// The high it wants, in bytes.
+    pub wanted: u64,
+}
+
+/// Grants a wish as far as the room goes that is left when all raises in force are used up; gives the new high. `EWOULDBLOCK`:
+/// somebody else is at the table, try again at the next tick.
+pub fn raise(calls: &Dir, wish: &Wish, room: u64, now: u64) -> Result<u64, Errno> {
+    calls.try_lock()?;
+    let result = raise_locked(calls, wish, room, now);
+    let _ = calls.unlock();
+    result
+}
+
+fn raise_locked(calls: &Dir, wish: &Wish, room: u64, now: u64) -> Result<u64, Errno> {
+    let mut buf = [0; ENTRIES * ENTRY];
+    let mut table = match calls.mark(mark::RESERVE, &mut buf) {
+        Ok(bytes) => read(bytes),
+        Err(_) => Vec::new(),
+    };
+    table.retain(|e| e.id != wish.id && now.saturating_sub(e.granted) < VALID_NS);
+    let unused = table.iter().map(|e| outstanding(calls, e)).fold(0, u64::saturating_add);
+    let to = granted(wish, room, unused);
+    if table.len() >= ENTRIES {
+        return Ok(wish.high);
+    }
+    table.push(Entry { id: wish.id, leaf: wish.leaf, high: to, granted: now });
+    // Where the table can't be written (no such attributes) each raise still stays within what is left now.
+    let _ = calls.set_mark(mark::RESERVE, &written(&table));
+    Ok(to)
+}
+
+/// How far a wish is granted: `unused` is what others were granted and haven't taken yet.
+fn granted(wish: &Wish, room: u64, unused: u64) -> u64 {
+    let free = room.saturating_sub(unused);
+    // What the leaf may take already under its present high is its own.
+    let reach = wish.current.max(wish.high.min(wish.current.saturating_add(room))).saturating_add(free);
+    let to = wish.wanted.min(reach.max(wish.high));
+    if to < wish.high.saturating_add(LEAST) { wish.high } else { to }
+}
+
+fn outstanding(calls: &Dir, entry: &Entry) -> u64 {
+    let class = crate::class::Class::LEAVES.get((entry.leaf & 0xff) as usize);
+    let current = class.and_then(|c| calls.read_u64(&format!("{c}-{}/memory.current", entry.leaf >> 8)).ok());
+    // A leaf that is gone takes nothing any more.
+    current.map_or(0, |current| entry.high.saturating_sub(current))
+}
+
+fn read(bytes: &[u8]) -> Vec<Entry> {
+    let field = |entry: &[u8], n: usize| {
+        entry.get(n * 8..n * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    };
+    let entries = bytes.chunks_exact(ENTRY);
+    entries
+        .map(|e| Entry { id: field(e, 0), leaf: field(e, 1), high: field(e, 2), granted: field(e, 3) })
+        .collect()
+}
+
+fn written(table: &[Entry]) -> Vec<u8> {
+    table.iter().flat_map(|e| [e.id, e.leaf, e.high, e.granted]).flat_map(u64::to_ne_bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn wish(current: u64, high: u64, wanted: u64) -> Wish {
+        Wish { id: 1, leaf: 6, current: current * MIB, high: high * MIB, wanted: wanted * MIB }
+    }
+
+    #[test]
+    fn a_raise_is_granted_whole_where_there_is_room_and_as_far_as_it_goes_elsewhere() {
+        let w = wish(250, 256, 512);
+        assert_eq!(granted(&w, 4096 * MIB, 0), 512 * MIB);
+        assert_eq!(granted(&w, 100 * MIB, 0), (256 + 100) * MIB);
+        assert_eq!(granted(&w, 4096 * MIB, 4090 * MIB), (256 + 6) * MIB);
+        assert_eq!(granted(&w, 2 * MIB, 0), 256 * MIB, "too little to be worth it");
+        assert_eq!(granted(&w, 100 * MIB, 100 * MIB), 256 * MIB, "all of it is promised to others");
+    }
+
+    #[test]
+    fn the_table_is_read_as_it_was_written_and_a_broken_one_is_harmless() {
+        let table = [Entry { id: 7, leaf: 6 + 256 * 3, high: 1 << 30, granted: 42 }; 3];
+        assert_eq!(read(&written(&table)), table);
+        assert_eq!(read(b"short"), []);
+    }
+
+    #[test]
+    fn many_raises_at_once_do_not_spend_the_same_room() {
+        // 64 launchers want 256 MiB more each, and there are 2,048 MiB.
+        let (room, mut unused) = (2048 * MIB, 0);
+        for _ in 0..64 {
+            let w = wish(256, 256, 512);
+            unused += granted(&w, room, unused) - w.high;
+        }
+        assert!(unused <= room, "{unused}");
+        assert_eq!(unused, room);
+    }
+}

@@ -1,0 +1,115 @@
+//! How much memory the levels above a leaf can still take.
+
+use super::dir::{BUFFER, Dir, Kept};
+use super::limits::least;
+use super::{meminfo, parse};
+use nix::fcntl::OFlag;
+use std::path::Path;
+
+/// Levels looked at above `calls/`.
+const LEVELS: usize = 8;
+/// MemAvailable that is left to the machine itself, in bytes.
+const MACHINE_RESERVE: u64 = 64 << 20;
+
+/// The levels that limit a session's calls: `calls/` first, then upwards as far as they can be read.
+#[derive(Debug)]
+pub struct Levels {
+    levels: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    current: Kept,
+    max: Kept,
+    high: Kept,
+    stat: Kept,
+    /// Bytes that the session leaves to others at this level.
+    cushion_percent: u64,
+}
+
+/// What is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that can still be taken at the tightest level: with the page cache that the kernel can drop counted as free.
+    pub bytes: u64,
+    /// Is it little, so that it should be looked at closely?
+    pub scarce: bool,
+    /// Is a level over its memory.high?
+    pub over_high: bool,
+}
+
+impl Levels {
+    /// Opens the levels. `cushion_percent` of the levels above the session are left to other sessions.
+    pub fn open(calls: &Dir, cushion_percent: u64) -> Levels {
+        let own = [calls.path()].into_iter();
+        let above = calls.path().ancestors().skip(1).take(LEVELS);
+        let mut levels = Vec::new();
+        for (depth, path) in own.chain(above).enumerate() {
+            let cushion_percent = if depth < 2 { 0 } else { cushion_percent };
+            match Level::open(path, cushion_percent) {
+                Some(level) => levels.push(level),
+                None => break,
+            }
+        }
+        Levels { levels }
+    }
+
+    /// What the tightest level, or the machine, can still take; none if neither can be read.
+    pub fn room(&self) -> Option<Room> {
+        let machine = meminfo::available().map(|n| n.saturating_sub(MACHINE_RESERVE));
+        let machine = machine.map(|bytes| Room { bytes, scarce: bytes < 512 << 20, over_high: false });
+        self.levels.iter().filter_map(Level::room).chain(machine).reduce(|a, b| Room {
+            bytes: a.bytes.min(b.bytes),
+            scarce: a.scarce || b.scarce,
+            over_high: a.over_high || b.over_high,
+        })
+    }
+}
+
+impl Level {
+    fn open(path: &Path, cushion_percent: u64) -> Option<Level> {
+        let dir = Dir::open(path).ok()?;
+        let keep = |file| dir.keep(file, OFlag::O_RDONLY).ok();
+        Some(Level {
+            current: keep("memory.current")?,
+            max: keep("memory.max")?,
+            high: keep("memory.high")?,
+            stat: keep("memory.stat")?,
+            cushion_percent,
+        })
+    }
+
+    fn room(&self) -> Option<Room> {
+        let limit_of = |file: &Kept| parse::number_or_max(file.read(&mut [0; 32]).ok()?);
+        let (max, high) = (limit_of(&self.max)?, limit_of(&self.high)?);
+        let limit = least(max, high)?;
+        let current = self.current.read_u64().ok()?;
+        let mut bytes = limit.saturating_sub(current);
+        let scarce = bytes < limit / 4;
+        if scarce {
+            let mut buf = [0; BUFFER];
+            bytes = limit.saturating_sub(current.saturating_sub(droppable(self.stat.read(&mut buf).ok()?)));
+        }
+        let cushion = limit / 100 * self.cushion_percent;
+        let over_high = high.is_some_and(|h| current >= h - h / 64);
+        Some(Room { bytes: bytes.saturating_sub(cushion), scarce, over_high })
+    }
+}
+
+/// Page cache that can be dropped without hurting much: all that is inactive, and half of the rest.
+fn droppable(stat: &[u8]) -> u64 {
+    let key = |k: &[u8]| parse::keyed(stat, k).unwrap_or(0);
+    key(b"inactive_file") + key(b"active_file") / 2 + key(b"slab_reclaimable") / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_cache_counts_as_mostly_free() {
+        let stat = b"anon 100\nfile 900\nactive_file 200\ninactive_file 500\nslab_reclaimable 20\n";
+        assert_eq!(droppable(stat), 500 + 100 + 10);
+        assert_eq!(droppable(b""), 0);
+    }
+}
