@@ -1,0 +1,1 @@
+"""What the compliance suite is made of; `run` beside this folder is the way in."""
