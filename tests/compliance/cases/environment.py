@@ -70,7 +70,7 @@ command("BASH_EXECUTION_STRING is the command", "echo \"$BASH_EXECUTION_STRING\"
 command("BASH is found by argv[0]", "echo $BASH", argv0="/some/where/bash", out="/some/where/bash\n")
 command("BASH by a bare argv[0] is looked up in PATH", "echo $BASH", out="@BIN@/bash\n")
 command("BASH_ARGV0 and BASHPID are the shell's", 'echo $BASH_ARGV0 $((BASHPID == $$))', out="bash 1\n")
-command("AGENT variables of the caller's pass through untouched", "env | grep ^AGENT | grep -v LOG | sort", env={"AGENT_RESOURCE_HINT": "memory:low", "AGENTX": "1"},
+command("AGENT variables of the caller's pass through untouched", "env | grep ^AGENT | grep -v SH_ | sort", env={"AGENT_RESOURCE_HINT": "memory:low", "AGENTX": "1"},
         out="AGENTX=1\nAGENT_RESOURCE_HINT=memory:low\n")
 
 RC = {"rc": "echo rc $- $0 $BASH_ENV $*\n"}

@@ -53,3 +53,8 @@ def execve(path: bytes, argv: list[bytes], environment: list[bytes]) -> None:
         return (ctypes.c_char_p * (len(strings) + 1))(*strings, None)
 
     _checked(_LIBC.execve(path, vector(argv), vector(environment)), f"execve {path!r}")
+
+
+def queue(pid: int, number: int, value: int) -> None:
+    """sigqueue(3): a signal with a value."""
+    _checked(_LIBC.sigqueue(pid, number, ctypes.c_void_p(value)), "sigqueue")

@@ -1,4 +1,4 @@
-"""The shell under test, laid out as an installed one: <prefix>/bin/{bash,sh} and, for agentsh, <prefix>/libexec."""
+"""The shell under test, laid out as an installed one: <prefix>/bin/{bash,sh}."""
 
 import os
 import shutil
@@ -14,10 +14,7 @@ def kind_of(path: str) -> str:
 
 
 def lay_out(path: str, prefix: str) -> str:
-    """Makes the prefix's tree for the shell at `path`; returns its kind.
-
-    Both names end up as the same real bash, so that `sh` means its POSIX mode for either kind.
-    """
+    """Makes the prefix's tree for the shell at `path`; returns its kind."""
     kind = kind_of(path)
     os.makedirs(f"{prefix}/bin")
     for name in ("bash", "sh"):
@@ -29,10 +26,6 @@ def lay_out(path: str, prefix: str) -> str:
             os.chmod(target, 0o755)
         else:
             os.link(f"{prefix}/bin/bash", target)
-    if kind == "agentsh":
-        os.mkdir(f"{prefix}/libexec")
-        for name in ("bash", "sh"):
-            os.symlink(os.path.realpath(REAL), f"{prefix}/libexec/{name}")
     return kind
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from . import kernel
 from .outcome import Outcome
 from .process import Hang, Process, alive
+from .shell import REAL
 
 # Where a stream of the started shell comes from or goes to; else a descriptor of the case's.
 PIPE, NULL, CLOSED = "pipe", "null", "closed"
@@ -42,6 +43,8 @@ class Stage:
             "HOME": self.home,
             "LC_ALL": "C",
             "AGENTSH_LOG": f"{self.folder}/state/calls.jsonl",
+            # So that `sh` is bash's POSIX mode for either kind of shell, whatever /bin/sh is on this machine.
+            "AGENTSH_REAL_SHELL": REAL,
         } | more
         return {name: value for name, value in variables.items() if value is not None}
 
