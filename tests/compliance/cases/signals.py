@@ -109,7 +109,7 @@ for _how in ("pid", "group"):
     @scene(f"A trap of TERM sent to the {_how} runs at once in a waiting shell, and the shell goes on", first=b"term", rest=b"after\n", status="exit 7")
     def _trap_while_waiting(stage, how=_how):
         stage.fifo("gate")
-        shell = stage.start("-c", "trap 'echo term; trap : TERM' TERM; (trap '' TERM; read a <gate) & echo ready; wait $!; wait; echo after; exit 7",
+        shell = stage.start("-c", "trap 'echo term; trap : TERM' TERM; (trap '' TERM; echo ready; read a <gate) & wait $!; wait; echo after; exit 7",
                             before=lambda _: os.setpgid(0, 0))
         shell.read_line()
         (shell.kill if how == "pid" else shell.kill_group)(signal.SIGTERM)
