@@ -57,7 +57,7 @@ def _address_space(stage):
     stage.note(status=done.status, stdout=done.out)
 
 
-command("Niceness is inherited", "nice", before=lambda _: os.nice(7), out="7\n")
+command("Niceness is inherited", "echo $(($(nice) - $1))", "n", str(os.nice(0)), before=lambda _: os.nice(7), out="7\n")
 command("The scheduling policy and its priority are inherited", "chrt -p $$ | sed 's/.*: //'", needs="root",
         before=lambda _: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(3)), out="SCHED_RR\n3\n")
 command("SCHED_BATCH is inherited", "chrt -p $$ | sed 's/.*: //'", before=lambda _: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)), out="SCHED_BATCH\n0\n")

@@ -134,7 +134,7 @@ command("Ten shells one in the other give the innermost's status", "e='exit 9'; 
 command("make's recipes run", "printf 'all:\\n\\t@echo made $$((1+1))\\n\\t@exit 3\\n' | make -s -f - SHELL=bash 2>/dev/null; echo $?", out="made 2\n2\n")
 command("xargs and find start the shell", "printf 'a\\nb\\n' | xargs -I{} bash -c 'echo got {}'; find . -maxdepth 0 -exec bash -c 'echo $1' _ {} \\;", out="got a\ngot b\n.\n")
 command("timeout's expiry is 124", "timeout 0.05 bash -c 'sleep 100; true'; echo $?", out="124\n")
-command("nice, env, nohup and stdbuf start the shell", "nice -n 5 env A=1 stdbuf -o0 bash -c 'echo $(nice) $A'", out="5 1\n")
+command("nice, env, nohup and stdbuf start the shell", "n=$(nice); nice -n 5 env A=1 stdbuf -o0 bash -c \"echo \\$((\\$(nice) - $n)) \\$A\"", out="5 1\n")
 
 
 @scene("A coprocess protocol of a persistent shell on pipes works", answers=[b"one", b"two", b"/"], status="exit 0")

@@ -6,6 +6,7 @@ import signal
 from suite import kernel
 from suite.case import command, scene
 from suite.process import Process, alive
+from suite.stage import PIPE
 
 READY = "echo ready; read a <gate"
 
@@ -98,7 +99,9 @@ def _child_survives(stage):
 
 @scene("SIGINT to the pid while a child runs is taken as bash takes it", stdout=b"after 0\n", status="exit 0")
 def _interrupt_while_waiting(stage):
-    shell = _gated(stage, "perl -e '$| = 1; print qq(ready\\n); open F, q(gate); <F>'; echo after $?")
+    stage.fifo("gate")
+    shell = stage.start("-c", "perl -e '$| = 1; print getppid, qq(\\n); open F, q(gate); <F>'; echo after $?")
+    stage.until_waiting(int(shell.read_line()))
     shell.kill(signal.SIGINT)
     _open(stage)
     done = shell.finish()
@@ -161,11 +164,11 @@ def _queued(stage):
 
 @scene("A stop of the command is seen by the caller, and so is its going on", events=["stopped by SIGSTOP", "continued", "exit 5"], stdout=b"before\nafter\n")
 def _stopped(stage):
-    shell = stage.start("-c", "echo before; kill -STOP $$; echo after; exit 5")
+    shell = stage.start("-c", "echo before; kill -STOP $$; echo after; read a; exit 5", stdin=PIPE)
     events = [shell.wait_event()]
     shell.kill(signal.SIGCONT)
     events.append(shell.wait_event())
-    done = shell.finish()
+    done = shell.finish(b"\n")
     stage.note(events=[*events, done.status], stdout=done.out)
 
 

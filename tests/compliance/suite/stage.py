@@ -8,7 +8,7 @@ from typing import Any
 
 from . import kernel
 from .outcome import Outcome
-from .process import Hang, Process, alive
+from .process import Hang, Process, alive, catches
 from .shell import REAL
 
 # Where a stream of the started shell comes from or goes to; else a descriptor of the case's.
@@ -90,6 +90,10 @@ class Stage:
                 raise Hang(f"waited in vain: {what}")
             time.sleep(0.002)
         return value
+
+    def until_waiting(self, shell: int) -> None:
+        """Waits until a real bash, by its pid, waits for a child: only then it handles SIGINT."""
+        self.until(lambda: catches(shell, signal.SIGINT), f"shell {shell} waits for its child")
 
     def until_gone(self, pid: int) -> None:
         """Waits until a process has ended."""
