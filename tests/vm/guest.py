@@ -17,6 +17,8 @@ import subprocess
 import tempfile
 import time
 
+import clock
+
 EXIT_TIMEOUT = 124
 EXIT_GUEST_DIED = 125
 PREFIX = "agentsh-vm-"
@@ -176,7 +178,7 @@ class Guest:
         arguments += ["-object", f"memory-backend-memfd,id=mem,size={memory},share=on"]
         arguments += ["-M", "q35,memory-backend=mem", "-nodefaults", "-no-user-config", "-display", "none"]
         arguments += ["-no-reboot", "-serial", f"file:{self.folder}/console", "-kernel", self._vmlinux()]
-        arguments += ["-append", f"{KERNEL_ARGUMENTS} init={busybox} -- sh {init} {self.folder}"]
+        arguments += ["-append", f"{KERNEL_ARGUMENTS}{clock.kernel_argument()} init={busybox} -- sh {init} {self.folder}"]
         arguments += ["-chardev", f"socket,id=virtiofs,path={self.folder}/virtiofs"]
         arguments += ["-device", "vhost-user-fs-pci,chardev=virtiofs,tag=hostroot", "-device", "virtio-serial-pci"]
         for folder in self.tools.firmware:
