@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod class;
+pub mod classify;
 pub mod ctl;
 
 pub mod launcher;

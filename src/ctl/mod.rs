@@ -6,6 +6,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod classify;
 mod generate;
 mod log;
 
@@ -19,6 +20,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Classify(classify::Args),
     #[command(hide = true)]
     Generate(generate::Args),
     Log(log::Args),
@@ -51,6 +53,7 @@ impl From<Outcome> for ExitCode {
 /// Reads the command line, runs the subcommand, reports its error.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Classify(args) => classify::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Log(args) => log::run(&args),
     };

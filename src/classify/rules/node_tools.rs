@@ -1,0 +1,317 @@
+//! JavaScript's interpreters, test runners, bundlers and compilers.
+
+use super::super::call::{Call, Found, is};
+use super::super::entry::{Entry, Verbs, all, by, verb, verbs, wrap};
+use super::script;
+use crate::class::Class;
+
+pub(super) const TABLE: &[Entry] = &[
+    by(
+        &[
+            "node",
+            "nodejs",
+            "ts-node",
+            "tsx",
+            "ts-node-esm",
+            "babel-node",
+            "electron",
+            "nodemon",
+            "qjs",
+            "d8",
+            "esno",
+            "jiti",
+        ],
+        interpreter,
+    ),
+    all(
+        Class::Test,
+        &[
+            "jest",
+            "vitest",
+            "mocha",
+            "_mocha",
+            "ava",
+            "tap",
+            "tape",
+            "jasmine",
+            "karma",
+            "wtr",
+            "web-test-runner",
+            "testcafe",
+            "nightwatch",
+            "qunit",
+            "uvu",
+            "borp",
+            "tsd",
+            "wdio",
+            "codeceptjs",
+            "cucumber-js",
+            "jest-cli",
+            "backstop",
+            "zora",
+            "brittle",
+            "newman",
+            "k6",
+            "artillery",
+            "stryker",
+            "size-limit",
+        ],
+    ),
+    verbs(
+        &["playwright", "cypress", "poku", "lab"],
+        Verbs {
+            with_value: &[],
+            verbs: &[
+                verb(Class::Install, &["install", "install-deps", "uninstall"]),
+                verb(
+                    Class::Run,
+                    &["open", "codegen", "show-report", "show-trace", "screenshot", "pdf", "merge-reports"],
+                ),
+                verb(Class::Explore, &["info", "verify", "version", "cache"]),
+            ],
+            bare: Class::Test,
+            other: Class::Test,
+        },
+    ),
+    wrap(
+        &["c8", "nyc"],
+        0,
+        &["-r", "--reporter", "-x", "--exclude", "-n", "--include", "-o", "--reports-dir", "--report-dir"],
+    ),
+    wrap(&["cross-env", "cross-env-shell", "env-cmd", "dotenv-cli"], 0, &["-f", "-e"]),
+    all(
+        Class::Build,
+        &[
+            "tsc",
+            "vue-tsc",
+            "webpack",
+            "webpack-cli",
+            "rollup",
+            "esbuild",
+            "parcel",
+            "swc",
+            "babel",
+            "tsup",
+            "tsdown",
+            "rspack",
+            "rolldown",
+            "gulp",
+            "grunt",
+            "browserify",
+            "microbundle",
+            "unbuild",
+            "ncc",
+            "pkg",
+            "sass",
+            "lessc",
+            "postcss",
+            "tailwindcss",
+            "node-gyp",
+            "prebuild",
+            "electron-builder",
+            "api-extractor",
+            "typedoc",
+            "jsdoc",
+            "coffee",
+            "elm-make",
+            "bsb",
+            "rescript",
+            "metro",
+            "tsgo",
+            "asc",
+        ],
+    ),
+    verbs(
+        &[
+            "vite",
+            "next",
+            "nuxt",
+            "nuxi",
+            "astro",
+            "gatsby",
+            "remix",
+            "svelte-kit",
+            "vue-cli-service",
+            "react-scripts",
+            "ng",
+            "ember",
+            "nest",
+            "expo",
+            "eleventy",
+            "docusaurus",
+            "turbo",
+            "lerna",
+            "nx",
+            "rush",
+            "wireit",
+            "preact",
+            "quasar",
+            "craco",
+            "wp-scripts",
+            "storybook",
+            "father",
+            "umi",
+            "moon",
+            "hugo",
+            "jekyll",
+        ],
+        Verbs {
+            with_value: &["--filter", "-F", "--scope", "--project", "-p", "-t", "--target", "--projects"],
+            verbs: &[
+                verb(Class::Test, &["test", "e2e", "affected:test", "test-unit-js", "test:unit", "test:e2e"]),
+                verb(
+                    Class::Build,
+                    &[
+                        "build",
+                        "export",
+                        "generate",
+                        "compile",
+                        "optimize",
+                        "bundle",
+                        "package",
+                        "prepare",
+                        "affected:build",
+                    ],
+                ),
+                verb(
+                    Class::Install,
+                    &["add", "install", "bootstrap", "update", "upgrade", "new", "create", "init"],
+                ),
+                verb(
+                    Class::Explore,
+                    &["info", "list", "ls", "graph", "show", "report", "version", "telemetry"],
+                ),
+                verb(Class::Edit, &["clean", "reset", "g"]),
+            ],
+            bare: Class::Run,
+            other: Class::Run,
+        },
+    ),
+    all(
+        Class::Run,
+        &[
+            "http-server",
+            "serve",
+            "live-server",
+            "json-server",
+            "pm2",
+            "forever",
+            "concurrently",
+            "wait-on",
+            "npm-run-all",
+            "run-p",
+            "run-s",
+            "husky",
+            "lint-staged",
+            "changeset",
+            "semantic-release",
+            "release-it",
+            "depcheck",
+            "knip",
+            "madge",
+            "prisma",
+            "drizzle-kit",
+            "knex",
+            "typeorm",
+            "sequelize",
+            "wrangler",
+            "vercel",
+            "netlify",
+            "firebase",
+            "serverless",
+            "sls",
+            "cdk",
+            "sst",
+            "amplify",
+            "supabase",
+            "openapi-generator",
+            "graphql-codegen",
+        ],
+    ),
+    verbs(
+        &["hardhat", "forge", "truffle", "anchor", "foundry"],
+        Verbs {
+            with_value: &["--network", "--root", "--config"],
+            verbs: &[
+                verb(Class::Test, &["test", "coverage", "snapshot"]),
+                verb(Class::Build, &["compile", "build", "b"]),
+                verb(Class::Install, &["install", "update", "i"]),
+                verb(Class::Edit, &["clean", "init"]),
+            ],
+            bare: Class::Run,
+            other: Class::Run,
+        },
+    ),
+];
+
+/// node's command line: its own test runner, a script, or code.
+fn interpreter(call: &Call<'_>) -> Found {
+    if call.words.len() == 2 && matches!(call.word(1), b"-v" | b"-h" | b"--help") {
+        return is(Class::Explore);
+    }
+    if call.has(&["--test"]) {
+        return is(Class::Test);
+    }
+    if call.has(&["-e", "--eval", "-p", "--print", "-pe", "-c", "--check"]) {
+        return is(Class::Run);
+    }
+    let with_value = &[
+        "-r",
+        "--require",
+        "--import",
+        "--loader",
+        "--experimental-loader",
+        "-C",
+        "--conditions",
+        "-P",
+        "--project",
+        "--env-file",
+        "-w",
+        "--watch",
+        "--exec",
+        "-x",
+        "-O",
+    ];
+    match call.operand(1, with_value) {
+        // `node node_modules/.bin/jest`, `node ./node_modules/jest/bin/jest.js`
+        Some(index) => match tool(call.word(index)) {
+            Some(_) if call.word(index).windows(13).any(|part| part == b"node_modules/") => {
+                Found::Is(tool_judgment(call.word(index)))
+            }
+            _ => script_file(call.word(index)),
+        },
+        None => is(Class::Run),
+    }
+}
+
+/// The name of a package's program, by the path of its file.
+fn tool(path: &[u8]) -> Option<&'static super::super::entry::Entry> {
+    let name = super::super::word::basename(path);
+    let name = name
+        .strip_suffix(b".js")
+        .or(name.strip_suffix(b".mjs"))
+        .or(name.strip_suffix(b".cjs"))
+        .unwrap_or(name);
+    super::super::index::find(name)
+}
+
+fn tool_judgment(path: &[u8]) -> super::super::call::Judgment {
+    let class = match tool(path).map(|entry| &entry.action) {
+        Some(super::super::entry::Action::Is(class)) => *class,
+        Some(super::super::entry::Action::Verbs(verbs)) => verbs.bare,
+        _ => Class::Run,
+    };
+    super::super::call::say(class)
+}
+
+/// A script's file: a test by its name, or not.
+pub(super) fn script_file(path: &[u8]) -> Found {
+    is(match super::super::word::basename(path) {
+        name if script::is_test_script(name) => Class::Test,
+        b"build.js" | b"build.mjs" | b"build.cjs" | b"build.ts" | b"esbuild.config.mjs" | b"esbuild.js" => {
+            Class::Build
+        }
+        b"npm-cli.js" | b"yarn.js" => Class::Install,
+        _ => Class::Run,
+    })
+}

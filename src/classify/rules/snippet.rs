@@ -1,0 +1,165 @@
+//! Python code given on the command line or as a here-document: does it run tests?
+//!
+//! Only if it starts a runner or calls test functions. Words in its comments and strings don't count, other than the
+//! command lines that it hands to a subprocess.
+
+use super::super::call::{Found, is};
+use crate::class::Class;
+
+/// The class of a snippet of Python.
+pub(super) fn judge(code: &[u8]) -> Found {
+    is(if runs_tests(code) { Class::Test } else { Class::Run })
+}
+
+/// A token of Python that matters here.
+enum Token<'c> {
+    /// A name with its attributes: `pytest.main`.
+    Name(&'c [u8]),
+    /// A string's inside.
+    Text(&'c [u8]),
+}
+
+fn runs_tests(code: &[u8]) -> bool {
+    let mut at = 0;
+    let mut defining = false;
+    let mut spawns = false;
+    while let Some((token, after)) = next(code, at) {
+        at = after;
+        match token {
+            Token::Name(name) => {
+                let called = code[at..].iter().find(|b| !matches!(b, b' ' | b'\t')) == Some(&b'(');
+                if called && !defining && (starts_runner(name) || is_test_function(name)) {
+                    return true;
+                }
+                spawns |= name.starts_with(b"subprocess")
+                    || matches!(
+                        name,
+                        b"os.system" | b"os.popen" | b"system" | b"Popen" | b"check_call" | b"check_output"
+                    );
+                defining = matches!(name, b"def" | b"class");
+            }
+            Token::Text(text) => {
+                defining = false;
+                if spawns && is_test_command(text) {
+                    return true;
+                }
+            }
+        }
+    }
+    false
+}
+
+/// The token at or behind a place, and the place behind it.
+fn next(code: &[u8], mut at: usize) -> Option<(Token<'_>, usize)> {
+    loop {
+        match *code.get(at)? {
+            b'#' => at += code[at..].iter().position(|&b| b == b'\n').unwrap_or(code.len() - at),
+            quote @ (b'"' | b'\'') => {
+                let (text, after) = string(code, at, quote);
+                return Some((Token::Text(text), after));
+            }
+            b if b == b'_' || b.is_ascii_alphabetic() => {
+                let length = code[at..]
+                    .iter()
+                    .position(|&b| !(b == b'_' || b == b'.' || b.is_ascii_alphanumeric()))
+                    .unwrap_or(code.len() - at);
+                return Some((Token::Name(&code[at..at + length]), at + length));
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// A string's inside, and the place behind the string.
+fn string(code: &[u8], at: usize, quote: u8) -> (&[u8], usize) {
+    let triple = code[at..].starts_with(&[quote; 3]);
+    let start = at + if triple { 3 } else { 1 };
+    let mut end = start;
+    while let Some(&b) = code.get(end) {
+        match b {
+            b'\\' => end += 1,
+            b'\n' if !triple => return (&code[start..end], end),
+            b if b == quote && !triple => return (&code[start..end], end + 1),
+            b if b == quote && code[end..].starts_with(&[quote; 3]) => return (&code[start..end], end + 3),
+            _ => {}
+        }
+        end += 1;
+    }
+    (code.get(start..).unwrap_or_default(), code.len())
+}
+
+fn starts_runner(name: &[u8]) -> bool {
+    const RUNNERS: [&[u8]; 14] = [
+        b"pytest.main",
+        b"pytest.console_main",
+        b"unittest.main",
+        b"TextTestRunner",
+        b"TestLoader",
+        b"defaultTestLoader",
+        b"doctest.testmod",
+        b"doctest.testfile",
+        b"testmod",
+        b"nose.run",
+        b"nose.main",
+        b"run_doctests",
+        b"runtests",
+        b"run_tests",
+    ];
+    RUNNERS
+        .iter()
+        .any(|runner| name == *runner || name.strip_suffix(*runner).is_some_and(|rest| rest.ends_with(b".")))
+        || name.windows(17).any(|window| window == b"defaultTestLoader")
+}
+
+/// `test_x(`, `case.test_x(`
+fn is_test_function(name: &[u8]) -> bool {
+    let last = name.rsplit(|&b| b == b'.').next().unwrap_or(name);
+    last.starts_with(b"test_") && last.len() > 5
+}
+
+/// A command line that starts a test runner, or the word of one that names it.
+fn is_test_command(text: &[u8]) -> bool {
+    const WHOLE: [&[u8]; 6] = [b"pytest", b"py.test", b"unittest", b"tox", b"nox", b"nosetests"];
+    const WITHIN: [&[u8]; 2] = [b"-m pytest", b"-m unittest"];
+    WHOLE.contains(&text)
+        || text.starts_with(b"pytest ")
+        || text.len() < 4096
+            && WITHIN.iter().any(|part| text.windows(part.len()).any(|window| window == *part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_tests;
+
+    #[test]
+    fn a_snippet_tests_only_if_it_starts_a_runner_or_calls_test_functions() {
+        for code in [
+            "import pytest; pytest.main(['-x'])",
+            "unittest.TextTestRunner(verbosity=2).run(s)",
+            "suite = unittest.TestLoader().loadTestsFromName('x')",
+            "from tests.test_a import test_b\ntest_b()",
+            "TestX().test_y()",
+            "import subprocess\nsubprocess.run(['pytest', '-x'])",
+            "import os; os.system('python -m pytest tests')",
+            "import doctest, m; doctest.testmod(m)",
+        ] {
+            assert!(runs_tests(code.as_bytes()), "{code}");
+        }
+        for code in [
+            "import pytest; print(dir(pytest))",
+            "from unittest import mock",
+            "# pytest.main()",
+            "print('pytest.main()')",
+            "'''\ntest_a()\n'''",
+            "def test_a(): pass",
+            "async def test():\n    pass\nasyncio.run(test())",
+            "tc = TokenCacheTestCase()",
+            "assert f(1) == 2",
+            "x = 'a\\'b' # \"",
+            "'''unterminated",
+            "",
+        ] {
+            assert!(!runs_tests(code.as_bytes()), "{code}");
+        }
+    }
+}
