@@ -8,7 +8,6 @@ pub mod cgroup;
 pub mod class;
 pub mod classify;
 pub mod ctl;
-
 pub mod launcher;
 pub mod log;
 pub mod policy;

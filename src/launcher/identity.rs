@@ -1,6 +1,6 @@
 //! Which program we stand in for.
 
-use crate::sys::args::{self, Args};
+use crate::sys::args;
 use std::os::unix::ffi::OsStringExt;
 
 /// What we are called as.
@@ -27,7 +27,7 @@ const SHELLS: [(&[u8], &str); 6] = [
 
 /// Finds out from the path that was executed; from the file itself where that says nothing (a script's `#!`, a
 /// descriptor, a busybox applet). argv[0] can be anything, and is never asked.
-pub fn identify(_: &Args) -> Identity {
+pub fn identify() -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
     if let Some(shell) = shell_named(called) {
         return Identity::Shell(shell);

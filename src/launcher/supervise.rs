@@ -6,26 +6,39 @@
 use super::forward::{self, Pass, Sender};
 use super::sentinel::Sentinel;
 use super::voice::Voice;
+use crate::cgroup::governor::Governor;
 use crate::sys::fd;
 use crate::sys::process::{self, Change, Used};
 use crate::sys::signal::{self, Received, Stream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-/// What watches over the call's memory meanwhile.
-pub trait Guard {
-    /// Looks, acts, and says when to look next. `now` in ns.
-    fn tick(&mut self, now: u64) -> Duration;
-    /// The call is about to get a signal, or to be stopped: it must be able to run.
-    fn let_run(&mut self);
-}
+/// What watches over the call's memory meanwhile: a governor, where there is a leaf.
+pub struct Guard<'a>(pub Option<Governor<'a>>);
 
-/// Where there is no leaf there is nothing to guard.
-impl Guard for () {
-    fn tick(&mut self, _: u64) -> Duration {
-        SLOWEST
+impl Guard<'_> {
+    /// Looks, acts, and says when to look next.
+    fn tick(&mut self, now: u64) -> Duration {
+        self.0.as_mut().map_or(SLOWEST, |governor| governor.tick(now))
     }
-    fn let_run(&mut self) {}
+
+    /// The file that tells of throttling.
+    fn events(&self) -> Option<RawFd> {
+        Some(self.0.as_ref()?.events()?.as_raw_fd())
+    }
+
+    fn throttled(&mut self) {
+        if let Some(governor) = &mut self.0 {
+            governor.throttled();
+        }
+    }
+
+    /// The call is about to get a signal, or to be stopped: it must be able to run.
+    fn let_run(&mut self) {
+        if let Some(governor) = &mut self.0 {
+            governor.signalled(process::monotonic_ns());
+        }
+    }
 }
 
 /// The first look at what the shell does with signals and with fd 2; each further one after twice the time.
@@ -45,7 +58,7 @@ pub struct Supervision<'a> {
 
 impl Supervision<'_> {
     /// Watches until the shell has ended.
-    pub fn run(&mut self, guard: &mut impl Guard) -> (Change, Used) {
+    pub fn run(&mut self, guard: &mut Guard) -> (Change, Used) {
         let we_lead = process::leads_session();
         let mut sentinel = Sentinel::default();
         let mut interval = SOONEST;
@@ -60,7 +73,9 @@ impl Supervision<'_> {
                 next_look = now + nanos(interval);
             }
             let wait = guard_wants.min(Duration::from_nanos(next_look - now));
-            fd::wait_readable([self.signals.as_raw_fd()], Some(wait));
+            if fd::wait(self.signals.as_raw_fd(), guard.events(), wait).urgent {
+                guard.throttled();
+            }
             while let Some(received) = self.signals.next() {
                 if received.signal == libc::SIGCHLD && received.code > 0 {
                     if let Some(end) = self.children(guard) {
@@ -79,10 +94,12 @@ impl Supervision<'_> {
         received.code == libc::SI_USER && forward::is_inside(received.pid as i32, self.shell)
     }
 
-    fn pass(&self, received: &Received, sender: Sender, sentinel: &mut Sentinel, guard: &mut impl Guard) {
+    fn pass(&self, received: &Received, sender: Sender, sentinel: &mut Sentinel, guard: &mut Guard) {
         let on = match forward::decide(received, sender) {
             Pass::Drop => false,
             Pass::On => true,
+            // To go on concerns a stopped shell only; one that went on by itself may have been stopped anew.
+            Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell),
             Pass::Ask => match sentinel.was_group(received.signal) {
                 Some(group) => !group,
                 // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
@@ -91,37 +108,37 @@ impl Supervision<'_> {
         };
         // A held call must be able to take its signal, however it was sent.
         guard.let_run();
-        if on || received.signal == libc::SIGCONT && forward::is_stopped(self.shell) {
+        if on {
             forward::send(received, self.shell);
         }
     }
 
     /// Takes every child's change; gives the shell's end.
-    fn children(&self, guard: &mut impl Guard) -> Option<(Change, Used)> {
+    fn children(&self, guard: &mut Guard) -> Option<(Change, Used)> {
+        let mut after_stop = None;
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
-        while let Some((pid, change, used)) = process::changed(-1) {
+        while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {
             if pid != self.shell {
                 continue;
             }
             match change {
                 Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
-                Change::Stopped(number) => self.stop_too(number, guard),
-                Change::Continued => {}
+                Change::Stopped(number) if forward::is_stopped(self.shell) => {
+                    guard.let_run();
+                    signal::raise_default(number);
+                    // We are continued. If our whole group was, the shell has changed since, and may even have been
+                    // stopped again; if only we were, it is our turn to continue it.
+                    after_stop = process::changed(self.shell);
+                    if after_stop.is_none() {
+                        process::kill(self.shell, libc::SIGCONT);
+                    }
+                    signal::take(libc::SIGCONT);
+                }
+                // Continued since, before we could follow.
+                Change::Stopped(_) | Change::Continued => {}
             }
         }
         None
-    }
-
-    /// Stops as the shell has stopped, unless it goes on already; once we are continued it is, too.
-    fn stop_too(&self, number: i32, guard: &mut impl Guard) {
-        if !forward::is_stopped(self.shell) {
-            return;
-        }
-        guard.let_run();
-        signal::raise_default(number);
-        if forward::is_stopped(self.shell) {
-            process::kill(self.shell, libc::SIGCONT);
-        }
     }
 }
 

@@ -55,14 +55,32 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
-/// Waits until one of the descriptors is readable (or has hung up), or the time is over. Tells which are; none
-/// after the time, or on an error.
-pub fn wait_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> [bool; N] {
-    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    let timeout = timeout.map_or(-1, |t| i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
-    // SAFETY: N valid pollfds.
-    let n = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) };
-    polled.map(|p| n > 0 && p.revents != 0)
+/// What [`wait`] saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// `readable` is readable.
+    pub readable: bool,
+    /// `urgent` has something exceptional to say (POLLPRI: a cgroup file that has changed).
+    pub urgent: bool,
+}
+
+/// Waits until something happens on one of the two descriptors, or the time is over.
+pub fn wait(readable: RawFd, urgent: Option<RawFd>, time: Duration) -> Woken {
+    let mut polled = [
+        libc::pollfd { fd: readable, events: libc::POLLIN, revents: 0 },
+        // A negative descriptor is passed over.
+        libc::pollfd { fd: urgent.unwrap_or(-1), events: libc::POLLPRI, revents: 0 },
+    ];
+    let time = libc::timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    };
+    // SAFETY: two valid pollfds, a valid time, no signal mask.
+    let n = unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &time, std::ptr::null()) };
+    Woken {
+        readable: n > 0 && polled[0].revents != 0,
+        urgent: n > 0 && polled[1].revents & libc::POLLPRI != 0,
+    }
 }
 
 /// Can the descriptor be written to within the time?

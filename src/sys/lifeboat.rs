@@ -55,7 +55,7 @@ pub fn board() {
     let (shell, mask) = unsafe { (*BOAT.shell.get(), *BOAT.mask.get()) };
     if let Some((args, shell)) = shell {
         if let Some(mask) = mask {
-            signal::set_mask(&mask);
+            signal::set_mask(mask);
         }
         exec::exec(shell, &args);
     }

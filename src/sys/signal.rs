@@ -5,58 +5,44 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// A set of signals.
-#[derive(Clone, Copy)]
-pub struct Set(libc::sigset_t);
+/// A set of signals as the kernel has it: signal N at bit N - 1. The C library's own functions would leave its two
+/// internal signals out, and hand the caller's mask on without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Set(u64);
 
 impl Set {
-    /// Every signal that can be blocked.
-    pub fn all() -> Set {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: sigfillset initialises the set that it is given.
-        unsafe { libc::sigfillset(set.as_mut_ptr()) };
-        // SAFETY: initialised above.
-        Set(unsafe { set.assume_init() })
+    /// Every signal.
+    pub const fn all() -> Set {
+        Set(u64::MAX)
     }
 
     /// Just one signal.
-    pub fn one(signal: i32) -> Set {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: sigemptyset initialises the set; sigaddset fails harmlessly for an unknown number.
-        unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        // SAFETY: initialised above.
-        Set(unsafe { set.assume_init() })
-    }
-
-    /// Is the signal in it?
-    pub fn has(&self, signal: i32) -> bool {
-        // SAFETY: the set is initialised; an unknown number gives -1.
-        unsafe { libc::sigismember(&self.0, signal) == 1 }
+    pub const fn one(signal: i32) -> Set {
+        Set(if signal >= 1 && signal <= 64 { 1 << (signal - 1) } else { 0 })
     }
 }
 
-fn mask(how: i32, set: &Set) -> Set {
-    let mut old = Set::one(0);
-    // SAFETY: both sets are valid; `how` is one of the three constants below.
-    unsafe { libc::sigprocmask(how, &set.0, &mut old.0) };
-    old
+fn mask(how: i32, set: Set) -> Set {
+    let mut old = 0u64;
+    // SAFETY: both sets are as large as said; `how` is one of the three constants below.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set.0, &raw mut old, size_of::<u64>());
+    }
+    Set(old)
 }
 
 /// Blocks the set's signals too; gives the mask as it was.
-pub fn block(set: &Set) -> Set {
+pub fn block(set: Set) -> Set {
     mask(libc::SIG_BLOCK, set)
 }
 
 /// Makes the set the mask.
-pub fn set_mask(set: &Set) {
+pub fn set_mask(set: Set) {
     mask(libc::SIG_SETMASK, set);
 }
 
 /// Lets the set's signals through.
-pub fn unblock(set: &Set) {
+pub fn unblock(set: Set) {
     mask(libc::SIG_UNBLOCK, set);
 }
 
@@ -108,14 +94,15 @@ pub struct Stream(OwnedFd);
 
 impl Stream {
     /// A stream of the signals in the set, which must be blocked.
-    pub fn new(set: &Set) -> io::Result<Stream> {
-        // SAFETY: a new signalfd; the set is valid.
-        let fd = unsafe { libc::signalfd(-1, &set.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    pub fn new(set: Set) -> io::Result<Stream> {
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: a new signalfd; the set is as large as said.
+        let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, size_of::<u64>(), flags) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
-        Ok(Stream(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Stream(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 
     /// The next signal, if one is waiting.
@@ -140,14 +127,24 @@ impl AsRawFd for Stream {
     }
 }
 
+/// Takes a blocked signal off, if it is pending.
+pub fn take(signal: i32) {
+    let (set, now) = (Set::one(signal), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let nothing = std::ptr::null_mut::<libc::siginfo_t>();
+    // SAFETY: the set and the time are valid, nothing is written through the null pointer.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, nothing, &raw const now, size_of::<u64>())
+    };
+}
+
 /// Sends ourselves the signal with its default action and lets it in. Returns if that didn't end us: we were
 /// stopped and have been continued, or the signal is one that does nothing.
 pub fn raise_default(signal: i32) {
     let ignored = set_default(signal);
     // SAFETY: raise has no memory preconditions.
     unsafe { libc::raise(signal) };
-    unblock(&Set::one(signal));
-    block(&Set::one(signal));
+    unblock(Set::one(signal));
+    block(Set::one(signal));
     if ignored {
         set_ignored(signal);
     }

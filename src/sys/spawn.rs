@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// `libc::CLONE_INTO_CGROUP` is 0 in libc 0.2 (its type is too narrow): linux/sched.h has this.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -52,13 +53,19 @@ pub fn spawn(start: &Start) -> io::Result<i32> {
     }
 }
 
-/// The same by plain fork, for kernels and seccomp filters that refuse clone3.
+/// The same by plain fork, for kernels and seccomp filters that refuse clone3. The child moves into its cgroup by
+/// itself, which can take tens of milliseconds; if it isn't let in it runs where it is.
 pub fn fork(start: &Start) -> io::Result<i32> {
     let parent = std::process::id() as i32;
     // SAFETY: a single-threaded process may do anything in the child of a fork.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => become_program(start, parent),
+        0 => {
+            if let Some(cgroup) = start.cgroup {
+                join(cgroup);
+            }
+            become_program(start, parent)
+        }
         pid => Ok(pid),
     }
 }
@@ -88,6 +95,18 @@ pub fn sleeper() -> Option<i32> {
     }
 }
 
+fn join(cgroup: BorrowedFd) {
+    // SAFETY: a constant path below a valid directory; the buffer is as long as said.
+    unsafe {
+        let procs =
+            libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if procs >= 0 {
+            libc::write(procs, c"0".as_ptr().cast(), 1);
+            libc::close(procs);
+        }
+    }
+}
+
 fn become_program(start: &Start, parent: i32) -> ! {
     if start.death_signal != 0 {
         // SAFETY: prctl with integer arguments.
@@ -104,7 +123,45 @@ fn become_program(start: &Start, parent: i32) -> ! {
     for &ignored in start.ignored {
         signal::set_ignored(ignored);
     }
-    signal::set_mask(&start.mask);
+    signal::set_mask(start.mask);
     super::exec::exec(start.program, &start.args);
     super::exec::exit_now(NOT_EXECUTABLE)
+}
+
+/// Starts a program of ours beside the command: with our environment, but with none of the caller's files, so that
+/// nobody waits for it.
+pub fn background(command: &[std::ffi::CString], args: &Args) -> io::Result<i32> {
+    let argv: Vec<&CStr> = command.iter().map(|a| a.as_c_str()).collect();
+    let Some(&program) = argv.first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    // SAFETY: a single-threaded process may do anything in the child of a fork.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            super::fd::close_all_but(&mut []);
+            // SAFETY: a constant path; the lowest free descriptors are 0, 1 and 2, as all are closed.
+            unsafe {
+                for _ in 0..3 {
+                    libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+                }
+            }
+            super::exec::exec_with(program, &argv, args);
+            super::exec::exit_now(127)
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Waits for a program started by [`background`], but not for long; tells whether it has ended.
+pub fn wait_shortly(pid: i32, time: Duration) -> bool {
+    const STEP: Duration = Duration::from_millis(1);
+    let end = std::time::Instant::now() + time;
+    loop {
+        // SAFETY: a null status is allowed.
+        match unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } {
+            0 if std::time::Instant::now() < end => std::thread::sleep(STEP),
+            0 => return false,
+            // Ended; or not to be waited for, as the caller ignores SIGCHLD.
+            _ => return true,
+        }
+    }
 }

@@ -1,0 +1,44 @@
+//! The policies in force: loaded in their compiled form, and compiled anew by `agentshctl` when a file has changed.
+
+use super::env::Env;
+use crate::policy::compiled::Policy;
+use crate::policy::place::LoadEnv;
+use crate::policy::store::{self, COMPILE_WAIT, State};
+use crate::sys::args::Args;
+use crate::sys::{process, spawn};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The policy, and what is wrong with the files it comes from.
+pub fn policy(env: &Env, args: &Args) -> (Policy, Option<String>) {
+    let places = places(env);
+    let mut loaded = store::load(&places);
+    if loaded.state == (State::Stale { compile: true }) && compile(&places, args) {
+        loaded = store::load(&places);
+    }
+    (loaded.policy, loaded.problem)
+}
+
+/// Runs the compiler; tells whether it has ended in time. It goes on by itself otherwise, for the next call.
+fn compile(places: &LoadEnv, args: &Args) -> bool {
+    let Some(command) = store::compile_command(places) else { return false };
+    let Ok(command) = command.into_iter().map(|a| CString::new(a.into_vec())).collect::<Result<Vec<_>, _>>()
+    else {
+        return false;
+    };
+    spawn::background(&command, args).is_ok_and(|pid| spawn::wait_shortly(pid, COMPILE_WAIT))
+}
+
+fn places(env: &Env) -> LoadEnv {
+    let path = |bytes: Option<&'static [u8]>| bytes.map(|b| PathBuf::from(OsStr::from_bytes(b)));
+    let absolute = |bytes| path(bytes).filter(|p| p.is_absolute());
+    LoadEnv {
+        cwd: std::env::current_dir().ok(),
+        home: absolute(env.home),
+        xdg_cache: absolute(env.cache_home),
+        policy: path(env.policy),
+        exe_dir: std::fs::read_link("/proc/self/exe").ok().and_then(|p| p.parent().map(Path::to_path_buf)),
+        ..LoadEnv::bare(process::euid())
+    }
+}

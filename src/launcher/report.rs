@@ -1,0 +1,134 @@
+//! After the call: what the agent is told, and what the log gets.
+
+use super::call::{Call, note};
+use super::env::Env;
+use super::voice::Voice;
+use crate::cgroup::control::Reason;
+use crate::cgroup::governor::Verdict;
+use crate::cgroup::leaf::{Leaf, Released};
+use crate::cgroup::usage::LimitOwner;
+use crate::log::feedback::{self, Facts, Limit, Whose, Why};
+use crate::log::record::{Events, Limits, Outcome, Peak, Pressure, Record};
+use crate::log::writer;
+use crate::policy::compiled::LogPolicy;
+use crate::sys::process::{self, Change, Used};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// How a call ended, as the log has it.
+pub fn outcome(change: Change) -> Outcome {
+    match change {
+        Change::Exited(status) => Outcome::Exited(status as u8),
+        Change::Killed(signal) => Outcome::Signaled(signal),
+        Change::Stopped(_) | Change::Continued => Outcome::Replaced,
+    }
+}
+
+/// What is known of the ended call; completes its record and gives its leaf back.
+pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> Facts {
+    let record = &mut call.record;
+    let mut facts = Facts::quiet(call.verdict.class, record.duration);
+    (record.cpu_user, record.cpu_sys) = (used.user, used.system);
+    record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
+    let (Some(session), Some((leaf, governed))) = (&call.session, leaf) else { return facts };
+    let usage = leaf.finish(session);
+    let counted = usage.counters;
+    if counted.cpu_user_us + counted.cpu_sys_us > 0 {
+        record.cpu_user = Duration::from_micros(counted.cpu_user_us);
+        record.cpu_sys = Duration::from_micros(counted.cpu_sys_us);
+    }
+    if let Some(peak) = usage.memory_peak {
+        record.memory_peak = Some(Peak::Leaf(peak));
+        facts.peak = Some(peak);
+    }
+    record.limits = Some(limits(&leaf, governed.high));
+    (record.slowed, record.held) = (governed.slowed, governed.held);
+    record.events = Some(Events {
+        low: counted.low,
+        high: counted.high,
+        max: counted.max,
+        oom: counted.oom,
+        oom_kill: counted.oom_kill,
+        oom_group_kill: counted.oom_group_kill,
+        pids: counted.pids_max,
+    });
+    record.pressure = Some(Pressure {
+        memory_some_us: counted.memory_some_us,
+        memory_full_us: counted.memory_full_us,
+        cpu_some_us: counted.cpu_some_us,
+        io_some_us: counted.io_some_us,
+    });
+    facts.oom_kills = counted.oom_kill;
+    facts.oom_group = leaf.limits.oom_group;
+    facts.limit = usage.oom_owner.map(limit_hit).or(Some(match governed.killed {
+        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: call.budget },
+        _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
+    }));
+    facts.hint_room = call.budget;
+    (facts.slowed, facts.held) = (governed.slowed, governed.held);
+    facts.killed = governed.killed.map(|reason| match reason {
+        Reason::Stalled(time) => Why::Stalled(time),
+        Reason::MadeRoom => Why::MadeRoom,
+        Reason::ForkedOn => Why::ForkedOn,
+    });
+    if !governed.bombs.is_empty() {
+        note(record, Some(format!("leftovers that kept forking were ended: {}", governed.bombs.join(", "))));
+    }
+    if counted.pids_max > 0 || governed.killed == Some(Reason::ForkedOn) {
+        let amount = leaf.limits.pids_max.map(u64::from);
+        facts.pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount });
+    }
+    if leaf.release(session, call.resolved.knobs.on_exit.value) == Released::KilledBomb {
+        facts.killed = Some(Why::ForkedOn);
+    }
+    facts
+}
+
+fn limit_hit(owner: LimitOwner) -> Limit {
+    let (whose, amount) = match owner {
+        LimitOwner::Leaf(amount) => (Whose::Call, amount),
+        LimitOwner::Budget(amount) => (Whose::Budget, amount),
+        LimitOwner::Above { path, limit } => (Whose::Above(path.display().to_string()), limit),
+        LimitOwner::Machine => (Whose::Machine, None),
+    };
+    Limit { whose, knob: "memory.max", amount }
+}
+
+fn limits(leaf: &Leaf, memory_high: Option<u64>) -> Limits {
+    Limits {
+        memory_high,
+        memory_max: leaf.limits.max,
+        swap_max: leaf.limits.swap_max,
+        pids_max: leaf.limits.pids_max.map(u64::from),
+        cpu_weight: Some(leaf.limits.cpu_weight),
+    }
+}
+
+/// Tells the agent what happened, if something did.
+pub fn tell(voice: &Voice, facts: &Facts, record: &mut Record) {
+    let Some(text) = feedback::text(facts) else { return };
+    if !voice.say(&text) {
+        note(record, Some("the message could not be delivered: standard error is closed or full".into()));
+    }
+    record.feedback = Some(text);
+}
+
+/// Writes the record. A log that can't be written is `agentshctl doctor`'s to tell of, never the command's.
+pub fn log(record: &Record, policy: &LogPolicy, env: &Env) {
+    if !policy.enabled.value {
+        return;
+    }
+    let variable = |name: &str| -> Option<OsString> {
+        let value = match name {
+            "AGENTSH_LOG" => env.log,
+            "XDG_STATE_HOME" => env.state_home,
+            "HOME" => env.home,
+            _ => None,
+        };
+        value.map(|v| OsStr::from_bytes(v).to_owned())
+    };
+    if let Ok(path) = writer::place(policy, process::euid() == 0, variable) {
+        let _ = writer::write(record, policy, &path);
+    }
+}

@@ -1,0 +1,136 @@
+//! A call from its start to its end.
+
+use super::call::{Call, note};
+use super::env::Env;
+use super::report;
+use super::supervise::{Guard, Supervision};
+use super::voice::Voice;
+use crate::cgroup::governor::Governor;
+use crate::cgroup::leaf::Leaf;
+use crate::log::record::{LeafName, Placement};
+use crate::sys::args::Args;
+use crate::sys::spawn::{self, Start};
+use crate::sys::{fd, lifeboat, process, signal};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Records a call that is done by becoming the shell.
+pub fn in_place(call: Call, env: &Env) {
+    // What writing the log could raise must not end the command; the lifeboat puts the mask back.
+    lifeboat::signals_blocked(signal::block(signal::Set::all()));
+    report::log(&call.record, &call.policy.log, env);
+}
+
+/// Starts the shell, watches over it and ends as it did. Comes back if it couldn't be started: then we become it.
+pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
+    let begun = process::monotonic_ns();
+    let mut voice = Voice::of_stderr();
+    let mask = signal::block(signal::Set::all());
+    lifeboat::signals_blocked(mask);
+    let signals = match signal::Stream::new(signal::Set::all()) {
+        Ok(signals) => signals,
+        Err(error) => return give_up(call, env, &format!("signalfd: {error}")),
+    };
+    let leaf = claim(&mut call);
+    // With SIGCHLD ignored the kernel would not tell how the shell ended. It gets its own disposition back.
+    let sigchld_ignored = signal::set_default(libc::SIGCHLD);
+    let started = start(
+        Start {
+            program: shell,
+            args,
+            cgroup: leaf.as_ref().map(Leaf::fd),
+            mask,
+            ignored: if sigchld_ignored { &[libc::SIGCHLD] } else { &[] },
+            death_signal: libc::SIGKILL,
+            oom_score_adj: oom_score_adj(&call),
+        },
+        &mut call,
+    );
+    let pid = match started {
+        Ok(pid) => pid,
+        Err(error) => {
+            if sigchld_ignored {
+                signal::set_ignored(libc::SIGCHLD);
+            }
+            return give_up(call, env, &format!("no process can be started: {error}"));
+        }
+    };
+    lifeboat::started(pid);
+    let mut keep = vec![signals.as_raw_fd()];
+    keep.extend(voice.keep());
+    if let (Some(session), Some(leaf)) = (&call.session, &leaf) {
+        session.keep(&mut keep);
+        leaf.keep(&mut keep);
+    }
+    fd::close_all_but(&mut keep);
+    let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s));
+    let mut guard = Guard(governor);
+    let (change, used) = Supervision { shell: pid, signals: &signals, voice: &mut voice }.run(&mut guard);
+    let verdict = guard.0.map(|governor| governor.verdict());
+    call.record.duration = Duration::from_nanos(process::monotonic_ns() - begun);
+    call.record.outcome = report::outcome(change);
+    let facts = report::facts(&mut call, leaf.zip(verdict), &used);
+    report::tell(&voice, &facts, &mut call.record);
+    report::log(&call.record, &call.policy.log, env);
+    lifeboat::end_as(change)
+}
+
+/// Claims the call's leaf. Without one it runs all the same.
+fn claim(call: &mut Call) -> Option<Leaf> {
+    let session = call.session.as_ref()?;
+    match session.claim(call.verdict.class, &session.limits(&call.resolved.knobs)) {
+        Ok(leaf) => {
+            let (cgroup_id, generation) = (leaf.id, leaf.generation);
+            call.record.leaf = Some(LeafName { name: leaf.name().into(), cgroup_id, generation });
+            call.record.placement = Placement::Leaf;
+            if !leaf.lacks.is_empty() {
+                note(&mut call.record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
+            }
+            Some(leaf)
+        }
+        Err(error) => {
+            note(&mut call.record, Some(error.to_string()));
+            None
+        }
+    }
+}
+
+/// Starts the shell in its leaf; without it where the leaf is the trouble.
+fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
+    let error = match spawn::spawn(&start) {
+        Ok(pid) => return Ok(pid),
+        Err(error) => error,
+    };
+    match error.raw_os_error() {
+        // No such system call here, or a seccomp filter's answer to it: the child goes into its leaf by itself.
+        Some(libc::ENOSYS | libc::EPERM) => spawn::fork(&start),
+        // No more processes or memory: a fork wouldn't do better.
+        Some(libc::EAGAIN | libc::ENOMEM) => Err(error),
+        _ if start.cgroup.is_none() => Err(error),
+        _ => {
+            start.cgroup = None;
+            call.record.placement = Placement::Degraded;
+            note(&mut call.record, Some(format!("clone3 into the leaf: {error}")));
+            spawn::spawn(&start)
+        }
+    }
+}
+
+/// What the child is to write to its oom_score_adj: the caller's and the policy's, never less than the caller's.
+fn oom_score_adj(call: &Call) -> Option<i16> {
+    let more = call.resolved.knobs.oom_score_adj.value;
+    if more <= 0 {
+        return None;
+    }
+    let own: i16 = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()?;
+    Some(own.saturating_add(more).min(1000))
+}
+
+fn give_up(mut call: Call, env: &Env, why: &str) {
+    call.record.placement = Placement::InPlace;
+    call.record.leaf = None;
+    note(&mut call.record, Some(why.into()));
+    report::log(&call.record, &call.policy.log, env);
+}
