@@ -9,6 +9,9 @@ use std::process::ExitCode;
 mod classify;
 mod generate;
 mod log;
+mod policy;
+mod policy_view;
+mod schema;
 
 /// See, check and start what agentsh enforces on the tool calls of AI agents.
 #[derive(Parser)]
@@ -24,6 +27,7 @@ enum Command {
     #[command(hide = true)]
     Generate(generate::Args),
     Log(log::Args),
+    Policy(policy::Args),
 }
 
 /// How a subcommand ended, other than by an error of the environment.
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Policy(args) => policy::run(&args),
     };
     match outcome {
         Ok(outcome) => outcome.into(),

@@ -7,6 +7,7 @@ use super::document::{self, Trust};
 use super::layers;
 use super::place::{self, Base, Believe, Inputs, LoadEnv};
 use super::problem::{Mark, Problem, Severity, any_error};
+use super::store::{self, Loaded, State};
 use super::yaml;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -152,6 +153,30 @@ impl Outcome {
         }
         binary::encode(&Compiled { key, watched, policy: self.policy.clone() })
     }
+}
+
+/// The policy in force, compiled first if that is due: what the next call gets.
+pub fn in_force(env: &LoadEnv) -> Loaded {
+    let loaded = store::load(env);
+    if loaded.state != (State::Stale { compile: true }) {
+        return loaded;
+    }
+    let mut problems = Vec::new();
+    let (inputs, _) = store::inputs(env, &mut problems);
+    let outcome = compile(&inputs);
+    if let Err(error) = store(env, &inputs, &outcome) {
+        // What was good before isn't known then; the launcher has the same difficulty.
+        problems
+            .push(format!("the compiled policy can't be kept, so calls have what lies below it: {error}"));
+        let errors = outcome.problems.iter().filter(|p| p.severity == Severity::Error);
+        problems.extend(errors.map(Problem::to_string));
+        return Loaded { problem: Some(problems.join("; ")), ..loaded };
+    }
+    if outcome.failed() {
+        return store::load(env);
+    }
+    let problem = (!problems.is_empty()).then(|| problems.join("; "));
+    Loaded { policy: outcome.policy, state: State::Fresh, problem }
 }
 
 /// Puts the outcome where the launcher looks for it: the first cache that can be written.

@@ -56,16 +56,21 @@ impl LoadEnv {
         let absolute = |name: &str| -> Option<PathBuf> {
             std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
         };
-        let cwd = std::env::current_dir().ok();
         let policy = std::env::var_os("AGENTSH_POLICY").filter(|path| !path.is_empty()).map(PathBuf::from);
         LoadEnv {
-            policy: policy.map(|path| cwd.as_ref().map_or(path.clone(), |cwd| cwd.join(&path))),
-            cwd,
+            policy,
+            cwd: std::env::current_dir().ok(),
             home: absolute("HOME"),
             xdg_cache: absolute("XDG_CACHE_HOME"),
             exe_dir: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf)),
             ..LoadEnv::bare(nix::unistd::geteuid().as_raw())
         }
+    }
+
+    /// The file that `AGENTSH_POLICY` names; relative to the working directory, as any name that a caller gives.
+    pub fn named_policy(&self) -> Option<PathBuf> {
+        let path = self.policy.as_ref().filter(|path| !path.as_os_str().is_empty())?;
+        Some(self.cwd.as_ref().map_or_else(|| path.clone(), |cwd| cwd.join(path)))
     }
 
     /// Where compiled policies are kept, the preferred place first. Root's are never in a place that a variable

@@ -72,8 +72,8 @@ pub fn inputs(env: &LoadEnv, problems: &mut Vec<String>) -> (Inputs, Option<Comp
 }
 
 fn base(env: &LoadEnv, problems: &mut Vec<String>) -> (Base, Option<Compiled>) {
-    if let Some(path) = &env.policy {
-        match named(path) {
+    if let Some(path) = env.named_policy() {
+        match named(&path) {
             Ok(found) => return found,
             Err(problem) => problems.push(format!("AGENTSH_POLICY {}: {problem}", path.display())),
         }

@@ -8,7 +8,7 @@ use super::yaml::{Content, Node};
 use crate::class::Class;
 
 /// PID_MAX_LIMIT of 64-bit kernels (include/linux/threads.h): a larger pids.max means nothing.
-const MOST_PIDS: u32 = 4 * 1024 * 1024;
+pub const MOST_PIDS: u32 = 4 * 1024 * 1024;
 
 /// Reads the value of a key.
 ///
