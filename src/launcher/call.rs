@@ -2,6 +2,7 @@
 
 use super::ancestry;
 use super::env::Env;
+use super::headroom;
 use super::identity::Identity;
 use super::invocation::Form;
 use super::refresh;
@@ -58,6 +59,8 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
         (Done::InPlace(reason), _) | (Done::Supervised, Done::InPlace(reason)) => reason,
         (Done::Supervised, Done::Supervised) => None,
     };
+    let reason =
+        reason.or_else(|| (!headroom::has_room()).then_some("RLIMIT_NPROC leaves no room for a launcher"));
     let mut record = record(&form, &all, &verdict);
     note(&mut record, problem);
     if let Some(reason) = reason {

@@ -10,6 +10,7 @@ pub mod ancestry;
 pub mod call;
 pub mod env;
 pub mod forward;
+pub mod headroom;
 pub mod identity;
 pub mod invocation;
 pub mod note;

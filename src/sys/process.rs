@@ -104,6 +104,14 @@ pub fn euid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// RLIMIT_NPROC, how many tasks our user may have; none if it is unlimited.
+pub fn process_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid rlimit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// Our parent.
 pub fn parent() -> i32 {
     // SAFETY: no preconditions.
