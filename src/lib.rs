@@ -8,6 +8,8 @@ pub mod cgroup;
 pub mod class;
 pub mod classify;
 pub mod ctl;
+pub mod helper;
+
 pub mod launcher;
 pub mod log;
 pub mod policy;

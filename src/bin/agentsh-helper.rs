@@ -1,2 +1,5 @@
 //! The privileged helper.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    agentsh::helper::main()
+}

@@ -3,8 +3,12 @@
 
 use std::ffi::CStr;
 
-/// On a session that `agentshctl run` or the helper made: `1`.
+/// On a session that `agentshctl run` or the helper made: [`BY_RUN`] or [`BY_HELPER`].
 pub const SESSION: &CStr = c"user.agentsh.session";
+/// A session that goes when nobody lives in it any more.
+pub const BY_RUN: &[u8] = b"run";
+/// A session that stays until it is removed.
+pub const BY_HELPER: &[u8] = b"helper";
 /// On a session: `high`, `normal` or `low`; none is normal.
 pub const PRIORITY: &CStr = c"user.agentsh.priority";
 /// On a leaf: the claim's generation and the class's number, native-endian u64 each.

@@ -20,9 +20,11 @@ pub mod own;
 pub mod parse;
 pub mod peers;
 pub mod place;
+pub mod pool;
 pub mod reserve;
 pub mod room;
 pub mod session;
+pub mod start;
 pub mod sweep;
 pub mod usage;
 

@@ -73,6 +73,8 @@ pub struct Spec {
 pub const RESERVE: u64 = 256 << 20;
 /// Levels below a session: `calls/<leaf>` and what a program makes below its leaf, or `agent/…` likewise.
 const MAX_DEPTH: u64 = 4;
+/// Names that cgroups beside sessions have.
+const TAKEN: [&str; 3] = ["agent", "calls", "outside"];
 /// The controllers that a leaf needs.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 
@@ -96,7 +98,7 @@ impl Spec {
             max: wish.or(budget.map(|b| b.saturating_add(reserve))),
             budget,
             reserve,
-            swap_max: policy.map_or(Some(0), |p| context.bytes(p.swap_max.value)),
+            swap_max: policy.and_then(|p| context.bytes(p.swap_max.value)),
             pids_max: policy.and_then(|p| p.pids_max.value),
             max_leaves: policy.map_or(250, |p| p.max_leaves.value),
             priority: Priority::Normal,
@@ -105,14 +107,14 @@ impl Spec {
     }
 }
 
-/// Makes the session `name` in the pool (or renews its limits) and marks it as made by agentsh. Returns it, and what it
+/// Makes the session `name` in the pool (or renews its limits) and marks it as made by `maker` ([`mark::BY_RUN`] …). Returns it, and what it
 /// lacks: knobs that the kernel, or the tree above, doesn't offer.
-pub fn make(pool: &Dir, name: &str, spec: &Spec) -> Result<(Dir, Vec<String>), Error> {
-    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+pub fn make(pool: &Dir, name: &str, maker: &[u8], spec: &Spec) -> Result<(Dir, Vec<String>), Error> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') || TAKEN.contains(&name) {
         return Err(Error::of("use as a session's name", pool.path(), name)(Errno::EINVAL));
     }
     let base = pool.ensure_child(name).map_err(Error::of("make", pool.path(), name))?;
-    base.set_mark(mark::SESSION, b"1").map_err(Error::of("mark", base.path(), ""))?;
+    base.set_mark(mark::SESSION, maker).map_err(Error::of("mark", base.path(), ""))?;
     let mut lacks = furnish(&base, spec)?;
     let mut knob = |file, result: Result<(), Errno>| lack(&mut lacks, &base, file, result);
     knob("memory.max", base.write_max("memory.max", spec.max))?;
@@ -268,8 +270,8 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let pool = Dir::open_anywhere(tmp.path()).unwrap();
         let spec = Spec::of(None, None, None, None);
-        for name in ["", ".", "..", "a/b", ".hidden"] {
-            assert_eq!(make(&pool, name, &spec).unwrap_err().errno, Errno::EINVAL, "{name}");
+        for name in ["", ".", "..", "a/b", ".hidden", "calls", "agent"] {
+            assert_eq!(make(&pool, name, mark::BY_RUN, &spec).unwrap_err().errno, Errno::EINVAL, "{name}");
         }
     }
 }

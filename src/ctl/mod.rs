@@ -11,6 +11,7 @@ mod generate;
 mod log;
 mod policy;
 mod policy_view;
+pub mod run;
 mod schema;
 
 /// See, check and start what agentsh enforces on the tool calls of AI agents.
@@ -28,6 +29,7 @@ enum Command {
     Generate(generate::Args),
     Log(log::Args),
     Policy(policy::Args),
+    Run(run::Args),
 }
 
 /// How a subcommand ended, other than by an error of the environment.
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Run(args) => run::run(&args),
     };
     match outcome {
         Ok(outcome) => outcome.into(),

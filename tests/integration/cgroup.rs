@@ -4,7 +4,7 @@
 use agentsh::cgroup::leaf::POOL_SIZE;
 use agentsh::cgroup::session::{self, Spec};
 use agentsh::cgroup::{Env, Leaf, LeafLimits, Place, Released, Session, locate, mount, sweep};
-use agentsh::cgroup::{delegate, dir::Dir};
+use agentsh::cgroup::{delegate, dir::Dir, mark};
 use agentsh::class::Class;
 use agentsh::policy::compiled::OnExit;
 use std::collections::HashSet;
@@ -40,7 +40,7 @@ impl Tree {
 
     /// A session in the tree, as a process in its `agent/` finds it.
     fn session(&self, name: &str) -> Session {
-        session::make(&self.dir(), name, &Spec::of(None, None, None, None)).unwrap();
+        session::make(&self.dir(), name, mark::BY_RUN, &Spec::of(None, None, None, None)).unwrap();
         match self.locate(&format!("{}/{name}/agent", self.cgroup)) {
             Place::Session(session) => *session,
             other => panic!("{other:?}"),

@@ -1,0 +1,36 @@
+//! `agentsh-helper`: what needs root, done once at boot or once for each session, and never on the way of a call.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod root;
+mod session;
+
+/// Make the cgroups that agentsh's sessions live in. Needs root.
+#[derive(Parser)]
+#[command(name = "agentsh-helper", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Root(root::Args),
+    Session(session::Args),
+}
+
+/// Reads the command line, runs the subcommand, reports its error. 0 is done, 2 usage, 3 the environment can't.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Root(args) => root::run(&args),
+        Command::Session(args) => session::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("agentsh-helper: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
