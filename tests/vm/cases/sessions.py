@@ -1,0 +1,86 @@
+"""What the cases about sessions share: the programs under test, small cgroup helpers, and `report`."""
+
+import os
+import subprocess
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+CGROUPS = "/sys/fs/cgroup"
+POOL = f"{CGROUPS}/agentsh"
+MIB = 1 << 20
+# The system's: the one that runs this may lie in a folder that only root may enter.
+PYTHON = "/usr/bin/python3"
+
+
+def program(name):
+    """A program as `cargo build` leaves it."""
+    target = os.environ.get("CARGO_TARGET_DIR", f"{ROOT}/target")
+    folders = [os.environ.get("AGENTSH_BUILD", ""), f"{target}/{os.uname().machine}-unknown-linux-gnu/debug"]
+    for folder in filter(None, folders):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    raise SystemExit(f"{name} is not built in {' or '.join(folders)}: run cargo build")
+
+
+def report(name, good, detail=""):
+    """One line of the result."""
+    print(f"ok {name}" if good else f"not ok {name}: {detail}", flush=True)
+
+
+def equal(name, seen, expected):
+    """The same, of two values."""
+    report(name, seen == expected, f"expected {expected!r}, saw {seen!r}")
+
+
+def read(*path):
+    """A cgroup's file, stripped; none if it can't be read."""
+    try:
+        with open(os.path.join(*path), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def write(path, text):
+    """Writes a cgroup's file. Returns why that failed, or an empty text."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return ""
+    except OSError as error:
+        return error.strerror
+
+
+def event(directory, file, key):
+    """A key's number in a flat keyed file."""
+    for line in (read(directory, file) or "").splitlines():
+        if line.split(" ")[0] == key:
+            return int(line.split(" ")[1])
+    return 0
+
+
+def until(done, seconds=20):
+    """Waits for something. Did it come?"""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if done():
+            return True
+        time.sleep(0.02)
+    return bool(done())
+
+
+def run(*arguments, seconds=60, **options):
+    """Runs a command to its end. A command that hangs fails the case."""
+    return subprocess.run(
+        arguments, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, **options
+    )
+
+
+def agent(*arguments, script, seconds=60, **options):
+    """Runs a Python text as an agent in a new session: its output. Its errors go to ours."""
+    command = [program("agentshctl"), "run", *arguments, "--", PYTHON, "-c", script]
+    result = run(*command, seconds=seconds, **options)
+    if result.returncode or result.stderr:
+        print(f"# status {result.returncode}; {result.stderr.strip()}", flush=True)
+    return result.stdout.strip()
