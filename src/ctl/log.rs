@@ -84,14 +84,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         None => default_log()?,
     };
     let mut view = View { args, out: io::stdout().lock(), err: io::stderr().lock(), outcome: Outcome::Fine };
-    match view.show(&path) {
-        Err(error)
-            if error.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(view.outcome) // `| head`
-        }
-        shown => shown.map(|()| view.outcome),
-    }
+    view.show(&path)?;
+    Ok(view.outcome)
 }
 
 /// Where the launcher writes, for this user and in this folder.

@@ -4,9 +4,11 @@
 //! an [`Outcome`]; an error that it returns is printed and ends the program with 3.
 
 use clap::{Parser, Subcommand};
+use std::io;
 use std::process::ExitCode;
 
 mod classify;
+mod doctor;
 mod generate;
 mod log;
 mod policy;
@@ -25,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Doctor(doctor::Args),
     #[command(hide = true)]
     Generate(generate::Args),
     Log(log::Args),
@@ -60,6 +63,7 @@ impl From<Outcome> for ExitCode {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Policy(args) => policy::run(&args),
@@ -67,6 +71,12 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(outcome) => outcome.into(),
+        // Whoever reads has enough of it (`| head`): no error.
+        Err(error)
+            if error.downcast_ref().is_some_and(|e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("agentshctl: {error:#}");
             ExitCode::from(3)

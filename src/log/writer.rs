@@ -96,6 +96,11 @@ pub fn place(
     Ok(state.or_else(home).ok_or(LogError::NoPlace)?.join("agentsh/calls.jsonl"))
 }
 
+/// Could a record be written there now? Makes the log if it isn't there, and writes nothing.
+pub fn probe(path: &Path) -> Result<(), LogError> {
+    Log::open(path).map(drop)
+}
+
 /// Writes the record as the policy says. The caller has SIGXFSZ, SIGPIPE and SIGTTOU blocked.
 pub fn write(record: &Record, policy: &LogPolicy, path: &Path) -> Result<(), LogError> {
     let rotation = Rotation { bytes: policy.rotate_bytes.value, keep: policy.keep.value };

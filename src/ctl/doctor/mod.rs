@@ -1,0 +1,74 @@
+//! `agentshctl doctor`: what is enforced here, what isn't, and what to do about it.
+
+mod check;
+mod entrances;
+mod kernel;
+mod leaf;
+mod policy;
+mod sample;
+
+use super::Outcome;
+use crate::policy::place::LoadEnv;
+use crate::policy::store;
+use anyhow::Result;
+use check::{Check, State};
+use serde::Serialize;
+use std::io::Write;
+
+/// Check what is enforced on this machine, for this user, in this folder. Everything is tried, not looked up: a leaf is
+/// claimed and its knobs written, a sample call is made and its record read back.
+///
+/// The tiers: 0 classification, log and feedback (needs nothing); 1 a cgroup for each call with its limits; 2 the
+/// scheduler (sched_ext); 3 memory hooks (memcg_bpf_ops); M events from tracepoints. Tiers 2, 3 and M are extras: they
+/// are shown, and count as a finding only if they are loaded and not active.
+///
+/// Exit status: 0 all is enforced, 1 something isn't (each such line says what to do), 2 usage, 3 it can't be told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON object: {"v", "enforced", "checks": [{"tier", "name", "state", "detail", "remedy"}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    v: u8,
+    enforced: bool,
+    checks: &'a [Check],
+}
+
+/// Does all checks and prints them.
+pub fn run(args: &Args) -> Result<Outcome> {
+    let env = LoadEnv::of_process();
+    let loaded = store::load(&env);
+    let mut checks = policy::check(&env, &loaded);
+    let (leaf, place) = leaf::check(&loaded.policy);
+    let (sample, shell) = sample::check(&loaded.policy.log, place);
+    checks.push(shell);
+    checks.extend(sample);
+    checks.push(entrances::check());
+    checks.extend(leaf);
+    checks.extend(kernel::checks());
+    checks.sort_by_key(|check| check.tier); // stable: within a tier as above
+    print(args, &checks)
+}
+
+fn print(args: &Args, checks: &[Check]) -> Result<Outcome> {
+    let enforced = checks.iter().all(|check| check.state != State::Missing);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &Report { v: 1, enforced, checks })?;
+        writeln!(out)?;
+    } else {
+        for check in checks {
+            writeln!(out, "{check}")?;
+        }
+        let missing = checks.iter().filter(|check| check.state == State::Missing).count();
+        match missing {
+            0 => writeln!(out, "\nAll of it is enforced.")?,
+            1 => writeln!(out, "\n1 thing is not enforced; what to do stands behind the arrow.")?,
+            n => writeln!(out, "\n{n} things are not enforced; what to do stands behind the arrows.")?,
+        }
+    }
+    Ok(if enforced { Outcome::Fine } else { Outcome::Finding })
+}
