@@ -22,12 +22,13 @@ def _write(path: str, text: str) -> None:
 class Pool:
     """The folder that holds the sessions; `controllers` are switched on all the way down."""
 
-    def __init__(self, controllers: tuple[str, ...]):
+    def __init__(self, controllers: tuple[str, ...], owner: str = "compliance"):
         root = mounted()
         if root is None:
             raise SystemExit("no cgroup2 mount in /proc/self/mountinfo: use --mode degraded here")
+        self.root = root
         self.controllers = controllers
-        self.path = f"{root}/agentsh-compliance-{os.getpid()}"
+        self.path = f"{root}/agentsh-{owner}-{os.getpid()}"
         os.mkdir(self.path)
         try:
             self._enable(root)
