@@ -85,7 +85,7 @@ def _no_trap_once(stage):
 
 @scene("A child that handles a signal to the group gets it once", times=1, status="exit 0")
 def _child_once(stage):
-    shell = stage.start("-c", "perl -e '$SIG{TERM} = sub { $n++ }; $| = 1; print qq(ready\\n); select undef, undef, undef, 0.02 until -e q(done); print $n' & trap '' TERM; wait $!",
+    shell = stage.start("-c", "trap '' TERM; perl -e '$SIG{TERM} = sub { $n++ }; $| = 1; print qq(ready\\n); select undef, undef, undef, 0.02 until -e q(done); print $n' & wait $!",
                         before=lambda _: os.setpgid(0, 0))
     shell.read_line()
     shell.kill_group(signal.SIGTERM)

@@ -84,7 +84,7 @@ def _download(version: str) -> str:
 
 
 def _unpack(description: str, tree: str) -> None:
-    _output("dpkg-source", "--no-check", "-x", description, tree)
+    _output("dpkg-source", "--no-check", "--no-copy", "-x", description, tree)
 
 
 def _build(tree: str) -> None:

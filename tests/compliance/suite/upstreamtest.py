@@ -9,6 +9,7 @@ import subprocess
 from . import kernel
 from .process import end_descendants
 from .session import Session
+from .shell import REAL
 from .stage import reset_signals
 
 
@@ -19,20 +20,12 @@ def names(tree: str) -> list[str]:
 
 
 def play(tree: str, name: str, shell: str, folder: str, limit: float, session: Session | None) -> str:
-    """Runs a test in a folder that is made anew, always at the same place: paths in its output mean nothing then.
+    """Runs a test in a folder that is as new, always at the same place: paths in its output mean nothing then.
 
     Gives what the test printed, the shell's raw output where it isn't the expected one, and the exit status.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    for part in ("", "tmp", "home"):
-        os.makedirs(f"{folder}/{part}", exist_ok=True)
-    shutil.copytree(f"{tree}/tests", f"{folder}/tests", symlinks=True)
-    os.symlink(f"{tree}/helpers", f"{folder}/build")
-    if os.path.realpath(shell) == os.path.realpath("/bin/bash"):
-        os.symlink("/bin/bash", f"{folder}/bash")
-    else:
-        shutil.copy(shell, f"{folder}/bash")
-        os.chmod(f"{folder}/bash", 0o755)
+    _freshen(tree, folder)
+    _put_shell(shell, f"{folder}/bash")
     environment = {
         "PATH": f"{folder}/build:{folder}/tests:/usr/local/bin:/usr/bin:/bin", "HOME": f"{folder}/home", "TMPDIR": f"{folder}/tmp",
         "BASH_TSTOUT": f"{folder}/tmp/output", "THIS_SH": "../bash", "BUILD_DIR": "../build", "TERM": "dumb", "USER": "tester",
@@ -56,6 +49,30 @@ def play(tree: str, name: str, shell: str, folder: str, limit: float, session: S
     end_descendants()
     parts = [_text(f"{folder}/printed"), status, _text(environment["BASH_TSTOUT"])]
     return "\n".join(part for part in parts if part is not None)
+
+
+def _freshen(tree: str, folder: str) -> None:
+    """Copying 650 files takes longer than most tests: they are copied once, and what tests leave beside them removed."""
+    tests = f"{folder}/tests"
+    if not os.path.isdir(tests):
+        shutil.copytree(f"{tree}/tests", tests, symlinks=True)
+        os.symlink(f"{tree}/helpers", f"{folder}/build")
+    for name in set(os.listdir(tests)) - set(os.listdir(f"{tree}/tests")):
+        path = f"{tests}/{name}"
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    for part in ("tmp", "home"):
+        shutil.rmtree(f"{folder}/{part}", ignore_errors=True)
+        os.mkdir(f"{folder}/{part}")
+
+
+def _put_shell(shell: str, path: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)
+    if os.path.realpath(shell) == os.path.realpath(REAL):
+        os.symlink(REAL, path)
+    else:
+        shutil.copy(shell, path)
+        os.chmod(path, 0o755)
 
 
 def prepare() -> None:
