@@ -181,6 +181,7 @@ install_tree() {
     put "$built/agentsh-helper" "$prefix/libexec/agentsh-helper" 755
     for name in bash sh busybox; do put "$cache/$name" "$prefix/libexec/$name" 755; done
     for file in "$here"/policies/*.yaml; do put "$file" "$prefix/share/policies/${file##*/}" 644; done
+    put "$here/policies/schema.json" "$prefix/share/schema/policy.schema.json" 644
     local share
     share=$(mktemp -d)
     "$built/agentshctl" generate "$share"
@@ -292,7 +293,7 @@ undo() {
         case $what in
             kept) rm -f "$root$more" ;;
             file) rm -f "$root$path" "$root$path.agentsh-new" ;;
-            cgroup) rmdir "$path" 2>/dev/null || say "$path is in use: it stays until the next boot" ;;
+            cgroup) [ ! -d "$path" ] || rmdir "$path" 2>/dev/null || say "$path is in use: it stays until the next boot" ;;
             dir) rmdir "$root$path" 2>/dev/null || true ;;
         esac
     done < <(tac "$journal")
@@ -307,11 +308,11 @@ undo() {
 # ---- this machine ------------------------------------------------------------------------------------------------
 
 cgroup_root() {
-    local mount
+    local mount pool
+    [ "$(id -u)" = 0 ] || return 0
     mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
-    [ "$(id -u)" = 0 ] && [ -n "$mount" ] && [ ! -d "$mount/agentsh" ] && [ -w "$mount" ] || return 0
-    note "cgroup $mount/agentsh"
-    mkdir "$mount/agentsh" 2>/dev/null || say "can't make $mount/agentsh: doctor says what that means"
+    [ -d "$mount/agentsh" ] || note "cgroup $mount/agentsh"
+    pool=$("$prefix/libexec/agentsh-helper" root) && say "the cgroup for all sessions is $pool"
 }
 
 show() {
@@ -366,7 +367,7 @@ main() {
         take_shell bash
         take_shell sh
     fi
-    [ -n "$root" ] || cgroup_root
+    [ -n "$root" ] || cgroup_root || say "no cgroup for sessions could be made: doctor says what that means"
     if [ -z "$root" ]; then
         show "$([ "$prefix" = /opt/agentsh ] || printf -- '--prefix %s' "$prefix")"
     else
