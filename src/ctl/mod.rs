@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod classify;
 mod doctor;
+mod explain;
 mod generate;
 mod log;
 mod policy;
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Doctor(doctor::Args),
+    Explain(explain::Args),
     #[command(hide = true)]
     Generate(generate::Args),
     Log(log::Args),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Policy(args) => policy::run(&args),

@@ -119,7 +119,11 @@ fn apply_hint(
     if let Some(weight) = wish.cpu_weight {
         knobs.cpu_weight = Set { value: weight, origin: HINT };
     }
-    if let Some(bytes) = wish.memory.and_then(|amount| amount.bytes(budget)) {
+    let bytes = wish.memory.and_then(|amount| amount.bytes(budget));
+    if let (Some(share @ Amount::Permille(_)), None) = (wish.memory, bytes) {
+        notes.push(format!("hint changes no memory limit: {share} of an unknown budget"));
+    }
+    if let Some(bytes) = bytes {
         let most = budget.unwrap_or(u64::MAX);
         let granted = bytes.min(most);
         applied.cut = bytes > most;
