@@ -110,7 +110,7 @@ need() {
 }
 
 build() {
-    need cc gcc make make autoconf autoconf automake automake dpkg-source dpkg-dev xz xz-utils patch patch
+    need cc gcc
     PATH=$PATH:$HOME/.cargo/bin
     command -v cargo >/dev/null || die "no Rust toolchain: install one with rustup (Debian's own is too old), then run this again"
     local wanted have
@@ -134,6 +134,7 @@ apt_here() { # apt with a state of its own: the machine's lists stay as they are
 carried_shells() {
     [ ! -e "$cache/done" ] || return 0
     command -v apt-get >/dev/null || die "no apt-get here to get static shells with: put bash, sh and busybox into $cache and make $cache/done"
+    need cc gcc make make autoconf autoconf automake automake dpkg-source dpkg-dev xz xz-utils patch patch
     say "fetching the static shells"
     rm -rf "$cache"
     mkdir -p "$cache/apt/lists/partial" "$cache/apt/parts" "$cache/work"
