@@ -44,7 +44,7 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
             mask,
             ignored: if sigchld_ignored { &[libc::SIGCHLD] } else { &[] },
             death_signal: libc::SIGKILL,
-            oom_score_adj: oom_score_adj(&call),
+            oom_score_adj: leaf.as_ref().and_then(|_| oom_score_adj(&call)),
         },
         &mut call,
     );
