@@ -2,7 +2,8 @@
 //! /sys/fs/cgroup/unified) and in containers shows only a part of the tree.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,10 @@ impl Mount {
 
 /// All mounts of cgroup v2 that this process sees, in the order in which they were mounted.
 pub fn all() -> io::Result<Vec<Mount>> {
-    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+    // Room for an ordinary machine's at once: the kernel writes the text anew for each piece that is read.
+    let mut text = Vec::with_capacity(16 << 10);
+    File::open("/proc/self/mountinfo")?.read_to_end(&mut text)?;
+    Ok(parse(&text))
 }
 
 /// The mounts in the text of a mountinfo file (proc_pid_mountinfo(5)).
