@@ -294,7 +294,8 @@ undo() {
         case $what in
             kept) rm -f "$root$more" ;;
             file) rm -f "$root$path" "$root$path.agentsh-new" ;;
-            cgroup) [ ! -d "$path" ] || rmdir "$path" 2>/dev/null || say "$path is in use: it stays until the next boot" ;;
+            cgroup) # sessions without processes go with it
+                find "$path" -depth -type d -exec rmdir {} + 2>/dev/null || [ ! -d "$path" ] || say "$path is in use: it stays until the next boot" ;;
             dir) rmdir "$root$path" 2>/dev/null || true ;;
         esac
     done < <(tac "$journal")
@@ -317,14 +318,17 @@ cgroup_root() {
 }
 
 show() {
-    say "what is enforced here (agentshctl doctor):"
-    "$prefix/bin/agentshctl" doctor || true
-    say "a sample call and its record:"
-    local log
-    log=$(mktemp)
-    AGENTSH_LOG=$log "$prefix/bin/bash" -c 'echo "hello from a tool call"'
-    cat "$log"
-    rm -f "$log"
+    local ctl=$prefix/bin/agentshctl log session=()
+    export SHELL=$prefix/bin/bash
+    # As an agent would have it: in a session, if one can be made here.
+    ! "$ctl" run -- true 2>/dev/null || session=("$ctl" run --)
+    say "what is enforced here with SHELL=$SHELL${session[0]:+, in a session of agentshctl run} (agentshctl doctor):"
+    "${session[@]}" "$ctl" doctor || true
+    say "a sample call, and what agentshctl log has of it:"
+    log=$(mktemp -d)
+    AGENTSH_LOG=$log/calls "${session[@]}" "$SHELL" -c 'echo "hello from a tool call"'
+    "$ctl" log --file "$log/calls" || true
+    rm -rf "$log"
     cat <<EOT
 
 agentsh is in $prefix. To use it, one of:

@@ -84,8 +84,11 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
              level above it; on a host whose controllers are on cgroup v1, boot with cgroup_no_v1=all",
         ));
     }
-    checks.push(budget(session));
-    checks.extend(agent(session));
+    // Without the memory controller nothing else of memory can be in force: said once.
+    if !lacks.contains(&"memory.max") {
+        checks.push(budget(session));
+        checks.extend(agent(session));
+    }
     checks.push(pressure(session));
     checks
 }
