@@ -127,6 +127,12 @@ impl<'c> Judge<'c> {
         if self.functions.iter().any(|function| *function == *program.text) {
             return self.offer("function", say(Class::Other), words, simple);
         }
+        if matches!(&*program.text, b"export" | b"declare" | b"typeset") {
+            // What is exported holds for the commands that follow.
+            for word in &words[1..] {
+                self.assigns(word);
+            }
+        }
         let call = Call { words, simple };
         let Some((name, found)) = rules::judge(&call) else {
             return self.unknown(&call);

@@ -258,6 +258,9 @@ mod tests {
         let told = of(&loaded, "AGENT_RESOURCE_HINT=memory:2g ls", Some("memory:3g")).json();
         assert_eq!(told["hint"]["text"], "memory:2g");
         assert_eq!(told["knobs"]["memory.high"], json!({ "value": "2G", "from": "AGENT_RESOURCE_HINT" }));
+        let exported =
+            of(&loaded, "export A=1 AGENT_RESOURCE_HINT=memory:300m; ls", Some("memory:3g")).json();
+        assert_eq!(exported["hint"]["text"], "memory:300m");
         assert_eq!(of(&loaded, "ls", Some("memory:64g")).json()["hint"]["cut"], true);
     }
 
