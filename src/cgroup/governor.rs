@@ -240,7 +240,12 @@ impl<'a> Governor<'a> {
         let Some(high) = self.law.high() else { return };
         let room = self.files.as_ref().and_then(|f| f.levels.room());
         let leaf = self.leaf.class as u64 | self.leaf.number << 8;
-        let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted };
+        let enough = room.is_none_or(|r| r.bytes >= wanted.saturating_sub(sample.current));
+        let alone = !enough && {
+            peers::survey(&self.session.calls, &mut self.peers);
+            !self.peers.iter().any(|p| p.id != self.leaf.id && p.current >= peers::WORTH_KILLING)
+        };
+        let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted, alone };
         let to = match room {
             Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes, boottime()).unwrap_or(high),
             None => wanted,

@@ -18,9 +18,16 @@ pub struct Peer {
     pub current: u64,
     /// How much it may still take, in bytes: see [`may_take`].
     pub may_take: u64,
+    /// cpu.stat:usage_usec: what doesn't run takes nothing.
+    pub cpu_us: u64,
 }
 
 impl Peer {
+    fn unless_asleep(self, before: &[Peer]) -> Peer {
+        let asleep = before.iter().any(|b| b.id == self.id && b.cpu_us == self.cpu_us && self.cpu_us > 0);
+        Peer { may_take: if asleep { 0 } else { self.may_take }, ..self }
+    }
+
     /// Does it go first when there isn't enough for both?
     pub fn outranks(&self, other: &Peer) -> bool {
         (self.weight, other.generation) > (other.weight, self.generation)
@@ -32,8 +39,8 @@ const MIB: u64 = 1 << 20;
 const CREEP: u64 = 24 * MIB;
 /// So little is left that the kernel's OOM killer is next.
 const LAST: u64 = 24 * MIB;
-/// Killing anything smaller would help nobody.
-const WORTH_KILLING: u64 = 16 * MIB;
+/// Killing anything smaller, in bytes, would help nobody; nor does it need much.
+pub const WORTH_KILLING: u64 = 16 * MIB;
 
 /// What a call may still take: up to the most that this leaf, which serves one class, has had before, or half as much again
 /// as it has now; but never beyond its own limits.
@@ -56,16 +63,17 @@ pub fn judge(room: u64, mine: &Peer, peers: &[Peer]) -> Strain {
     Strain::Tight
 }
 
-/// The running calls of a session. Reads the whole of `calls/`: only for when memory is short.
+/// The running calls of a session. Reads the whole of `calls/`: only for when memory is short. `found` is the last survey: a
+/// call that hasn't run since then sleeps, and isn't reckoned to take anything.
 pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
-    found.clear();
+    let before = std::mem::take(found);
     for name in calls.children(512).unwrap_or_default() {
         if Class::of_leaf(&name).is_none() {
             continue;
         }
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
-            found.extend(look(&leaf));
+            found.extend(look(&leaf).map(|peer| peer.unless_asleep(&before)));
         }
     }
 }
@@ -83,6 +91,7 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
         generation: mark.map_or(0, u64::from_ne_bytes),
         current,
         may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit),
+        cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
     })
 }
 
@@ -92,7 +101,17 @@ mod tests {
 
     fn peer(id: u64, weight: u64, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
-        Peer { id, weight, generation: id, current, may_take: may_take(current, None, None) }
+        Peer { id, weight, generation: id, current, may_take: may_take(current, None, None), cpu_us: 5 }
+    }
+
+    #[test]
+    fn a_call_that_has_not_run_since_the_last_look_takes_nothing() {
+        let (sleeper, low) = (peer(1, 300, 200), peer(2, 100, 400));
+        assert_eq!(sleeper.unless_asleep(&[]).may_take, 100 * MIB);
+        let asleep = sleeper.unless_asleep(&[sleeper, low]);
+        assert_eq!(asleep.may_take, 0);
+        assert_eq!(judge(10 * MIB, &low, &[asleep, low]), Strain::None);
+        assert_eq!(Peer { cpu_us: 6, ..sleeper }.unless_asleep(&[sleeper]).may_take, 100 * MIB);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Wish {
     pub high: u64,
     /// The high it wants, in bytes.
     pub wanted: u64,
+    /// Does no other call need the room? Then it may go to the end of it, where the OOM killer decides at once: a call that
+    /// is held up just before that would only stand still, with nobody to wait for.
+    pub alone: bool,
 }
 
 /// Grants a wish as far as the room goes that is left when all raises in force are used up; gives the new high. `EWOULDBLOCK`:
@@ -70,11 +73,14 @@ fn raise_locked(calls: &Dir, wish: &Wish, room: u64, now: u64) -> Result<u64, Er
 
 /// How far a wish is granted: `unused` is what others were granted and haven't taken yet.
 fn granted(wish: &Wish, room: u64, unused: u64) -> u64 {
+    if wish.alone && unused == 0 {
+        return wish.wanted;
+    }
     let free = room.saturating_sub(unused);
     // What the leaf may take already under its present high is its own.
     let reach = wish.current.max(wish.high.min(wish.current.saturating_add(room))).saturating_add(free);
     let to = wish.wanted.min(reach.max(wish.high));
-    if to < wish.high.saturating_add(LEAST) { wish.high } else { to }
+    if to < wish.high.saturating_add(LEAST).min(wish.wanted) { wish.high } else { to }
 }
 
 fn outstanding(calls: &Dir, entry: &Entry) -> u64 {
@@ -105,7 +111,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn wish(current: u64, high: u64, wanted: u64) -> Wish {
-        Wish { id: 1, leaf: 6, current: current * MIB, high: high * MIB, wanted: wanted * MIB }
+        Wish { id: 1, leaf: 6, current: current * MIB, high: high * MIB, wanted: wanted * MIB, alone: false }
     }
 
     #[test]
@@ -116,6 +122,18 @@ mod tests {
         assert_eq!(granted(&w, 4096 * MIB, 4090 * MIB), (256 + 6) * MIB);
         assert_eq!(granted(&w, 2 * MIB, 0), 256 * MIB, "too little to be worth it");
         assert_eq!(granted(&w, 100 * MIB, 100 * MIB), 256 * MIB, "all of it is promised to others");
+    }
+
+    #[test]
+    fn a_call_alone_is_not_held_up_before_the_end_of_the_room() {
+        let alone = Wish { alone: true, ..wish(250, 256, 512) };
+        assert_eq!(granted(&alone, 2 * MIB, 0), 512 * MIB);
+        assert_eq!(granted(&alone, 2 * MIB, MIB), 256 * MIB, "what is promised to others is kept");
+        assert_eq!(
+            granted(&wish(510, 511, 512), 100 * MIB, 0),
+            512 * MIB,
+            "a last small step to the ceiling is one"
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Our one way to say something: the caller's standard error, kept without being in anybody's way.
 //!
 //! Agents wait for the end of file on the pipes they gave to the command. A launcher that simply kept fd 2 open would
-//! keep such a reader waiting after `exec >&- 2>&-`, though the command has let go. So a pipe is only remembered by
-//! a descriptor that doesn't count as a writer (O_PATH), and opened again should there be something to say.
+//! keep such a reader waiting after `exec >&- 2>&-`, though the command has let go. One that didn't hold it at all would
+//! have nobody to talk to when the OOM killer has taken every process of the call: their reader has seen the end and
+//! closed its side. So a pipe is held for as long as the shell itself holds it, and then only remembered by a descriptor
+//! that doesn't count as a writer (O_PATH), to be opened again should there be something to say.
 
-use crate::sys::fd;
+use crate::sys::{fd, process};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +22,9 @@ pub enum Voice {
     /// Held open: a file or a terminal, where nobody waits for an end, or a socket, which can't be opened again.
     Held {
         /// Must it be let go of once the command has let go of it?
-        socket: bool,
+        follow: bool,
+        /// What a pipe is remembered by after that.
+        pipe: Option<File>,
     },
     /// Closed, or let go of.
     None,
@@ -32,33 +36,40 @@ impl Voice {
         match fd::kind(2) {
             Some((libc::S_IFIFO, owner)) => {
                 // Opening it again takes the owner's rights.
-                let euid = crate::sys::process::euid();
+                let euid = process::euid();
                 let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/fd/2");
                 match path {
-                    Ok(path) if euid == 0 || euid == owner => Voice::Remembered(path),
-                    _ => Voice::Held { socket: false },
+                    Ok(path) if euid == 0 || euid == owner => Voice::Held { follow: true, pipe: Some(path) },
+                    _ => Voice::Held { follow: false, pipe: None },
                 }
             }
-            Some((libc::S_IFSOCK, _)) => Voice::Held { socket: true },
-            Some(_) => Voice::Held { socket: false },
+            Some((libc::S_IFSOCK, _)) => Voice::Held { follow: true, pipe: None },
+            Some(_) => Voice::Held { follow: false, pipe: None },
             None => Voice::None,
         }
     }
 
-    /// The descriptor to be kept open for it.
-    pub fn keep(&self) -> Option<RawFd> {
-        match self {
-            Voice::Remembered(path) => Some(path.as_raw_fd()),
-            Voice::Held { .. } => Some(2),
-            Voice::None => None,
-        }
+    /// The descriptors to be kept open for it.
+    pub fn keep(&self) -> impl Iterator<Item = RawFd> {
+        let (held, path) = match self {
+            Voice::Remembered(path) => (None, Some(path)),
+            Voice::Held { pipe, .. } => (Some(2), pipe.as_ref()),
+            Voice::None => (None, None),
+        };
+        held.into_iter().chain(path.map(AsRawFd::as_raw_fd))
     }
 
-    /// Lets go of a socket that the command itself holds no more.
+    /// Lets go of what the command itself holds no more; of a pipe also where that can't be told.
     pub fn follow(&mut self, child: i32) {
-        if matches!(self, Voice::Held { socket: true }) && fd::same_open_file(2, child, 2) == Some(false) {
+        let Voice::Held { follow: true, pipe } = self else { return };
+        let gone = match fd::same_open_file(2, child, 2) {
+            // A process that has ended holds nothing, but that is no letting go.
+            Some(same) => !same && !process::has_ended(child),
+            None => pipe.is_some(),
+        };
+        if gone {
             fd::close_standard(2);
-            *self = Voice::None;
+            *self = pipe.take().map_or(Voice::None, Voice::Remembered);
         }
     }
 

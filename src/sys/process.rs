@@ -39,6 +39,13 @@ pub fn changed(pid: i32) -> Option<(i32, Change, Used)> {
     (pid > 0).then(|| (pid, decode(status), used(&usage)))
 }
 
+/// Has this child ended? It stays to be waited for.
+pub fn has_ended(pid: i32) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(nix::unistd::Pid::from_raw(pid)), flags), Ok(WaitStatus::StillAlive))
+}
+
 /// Waits until the child has ended, whatever else happens to it meanwhile; none if it isn't ours.
 pub fn wait_end(pid: i32) -> Option<(Change, Used)> {
     loop {

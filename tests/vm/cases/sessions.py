@@ -84,3 +84,61 @@ def agent(*arguments, script, seconds=60, **options):
     if result.returncode or result.stderr:
         print(f"# status {result.returncode}; {result.stderr.strip()}", flush=True)
     return result.stdout.strip()
+
+
+def policy(text):
+    """Puts a system policy into force."""
+    os.makedirs("/etc/agentsh/policy.d", exist_ok=True)
+    write("/etc/agentsh/policy.d/case.yaml", "version: 1\n" + text)
+    compiled = run(program("agentshctl"), "policy", "compile")
+    if compiled.returncode:
+        raise SystemExit(f"the policy doesn't compile: {compiled.stderr}")
+
+
+# What an agent's script begins with: `call` runs a tool call as agents do, and gives what the agent and the log see of it.
+CALLS = r"""
+import json, os, subprocess, sys, time
+AGENTSH, LOG = os.environ["CASE_AGENTSH"], os.environ["AGENTSH_LOG"]
+SESSION = "/sys/fs/cgroup" + open("/proc/self/cgroup").read().strip().split("::")[1].removesuffix("/agent")
+def records():
+    try:
+        return [json.loads(line) for line in open(LOG)]
+    except FileNotFoundError:
+        return []
+def start(command, **options):
+    pipe = subprocess.PIPE
+    return subprocess.Popen([AGENTSH, "-c", command], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, **options)
+class Call:
+    def __init__(self, process, seconds):
+        before = time.monotonic()
+        self.out, self.err = process.communicate(timeout=seconds)
+        self.seconds, self.status = time.monotonic() - before, process.returncode
+        mine = [r for r in records() if r.get("pid", process.pid) == process.pid]
+        self.record = mine[-1] if mine else {}
+        self.told = "\n".join(l for l in self.err.splitlines() if l.startswith("[agentsh]"))
+    def __repr__(self):
+        return f"status {self.status} after {self.seconds:.1f} s, stderr {self.err!r}, record {self.record}"
+def call(command, seconds=60, **options):
+    return Call(start(command, **options), seconds)
+def report(name, good, detail=""):
+    print(f"ok {name}" if good else f"not ok {name}: {detail}", flush=True)
+def read(*path):
+    try:
+        return open(os.path.join(*path)).read().strip()
+    except OSError:
+        return None
+def until(done, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not done():
+        time.sleep(0.02)
+    return bool(done())
+def has(path, line):
+    return line in (read(path) or "").splitlines()
+"""
+
+
+def calls(*arguments, script, seconds=120):
+    """Runs a Python text that makes tool calls as an agent in a new session; what it reports is passed on."""
+    os.environ["CASE_AGENTSH"] = program("agentsh")
+    os.environ["AGENTSH_LOG"] = f"/tmp/calls-{time.monotonic_ns()}.jsonl"
+    print(agent(*arguments, script=CALLS + script, seconds=seconds), flush=True)
