@@ -47,16 +47,20 @@ make_dir() {
 open_journal() {
     journal=$root$prefix/.journal
     if [ ! -e "$journal" ]; then
-        [ "$uninstall" = no ] || die "nothing to uninstall: $journal isn't there" 2
-        # The folders above the journal can't be noted before it exists: listed first, from the top.
-        local made='' at=$prefix
+        # The folders above it can't be noted before it exists: they come into their place with it, by one rename.
+        local made='' top='' at=$prefix
         while [ ! -d "$root$at" ]; do
             made="dir $at"$'\n'"$made"
+            top=$at
             at=$(dirname "$at")
         done
-        mkdir -p "$root$prefix" || die "can't write to $root$prefix: run as root, or choose a --prefix that is yours"
-        printf '%s' "$made" >"$journal.agentsh-new"
-        mv -fT "$journal.agentsh-new" "$journal"
+        rm -rf "$journal.agentsh-new" ${top:+"$root$top.agentsh-new"} # of one that was killed here
+        [ "$uninstall" = no ] || die "nothing to uninstall: $journal isn't there" 2
+        local new=$root${top:+$top.agentsh-new}${prefix#"$top"}
+        mkdir -p "$new" || die "can't write to $root$prefix: run as root, or choose a --prefix that is yours"
+        printf '%s' "$made" >"$new/.journal.agentsh-new"
+        mv -fT "$new/.journal.agentsh-new" "$new/.journal"
+        [ -z "$top" ] || mv -T "$root$top.agentsh-new" "$root$top"
     fi
     exec 9<"$journal"
     ! command -v flock >/dev/null || flock -n 9 || die "another install.sh is at work in $root$prefix"

@@ -240,7 +240,7 @@ fn open_or_create(path: &Path) -> Result<File, LogError> {
             opened => return opened.map_err(|error| failed(path, "open", &error)),
         }
         if let Some(folder) = path.parent() {
-            create_folders(folder).map_err(|error| failed(folder, "make the folder of", &error))?;
+            create_folders(folder, 0o700).map_err(|error| failed(folder, "make the folder of", &error))?;
         }
         match options().create_new(true).mode(0o600).open(path) {
             // Another call made it in between (and a third one may already have rotated it).
@@ -256,15 +256,16 @@ fn open_or_create(path: &Path) -> Result<File, LogError> {
     Err(LogError::Io { path: path.into(), doing: "open", errno: Errno::EEXIST })
 }
 
-fn create_folders(folder: &Path) -> io::Result<()> {
+/// The log's own folder is for its owner alone; those above it (`/var/log` in the smallest of images) are for all.
+fn create_folders(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     if let Some(above) = folder.parent() {
-        create_folders(above)?;
+        create_folders(above, 0o755)?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+    match fs::DirBuilder::new().mode(mode).create(folder) {
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(mode)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
