@@ -12,7 +12,6 @@
 //! The checksum finds accidents; against malice there are the file's owner and mode ([`super::place`]).
 
 use super::compiled::{Amount, Layer, Origin, Policy, Source};
-use super::knob::Knob;
 use serde::{Deserialize, Serialize};
 
 /// What a compiled file begins with.
@@ -89,7 +88,7 @@ impl Policy {
             weight(knobs.cpu_weight.value)
                 && [knobs.memory_high, knobs.memory_max, knobs.swap_max].iter().all(|a| amount(a.value))
                 && knobs.pids_max.value != Some(0)
-                && Knob::ALL.into_iter().all(|k| known(knobs.get(k).origin))
+                && knobs.origins().all(known)
         }) && self.overrides.iter().all(|o| {
             let sets = [o.knobs.memory_high, o.knobs.memory_max, o.knobs.swap_max];
             known(o.origin)
@@ -97,7 +96,7 @@ impl Policy {
                 && o.knobs.cpu_weight.is_none_or(|w| weight(w.value))
                 && sets.iter().flatten().all(|a| amount(a.value))
                 && o.knobs.pids_max.is_none_or(|p| p.value != Some(0))
-                && o.knobs.iter().all(|(_, set)| known(set.origin))
+                && o.knobs.origins().all(known)
         }) && weight(hints.cpu_low.value)
             && weight(hints.cpu_high.value)
             && [hints.memory_low, hints.memory_medium, hints.memory_high].iter().all(|a| amount(a.value))

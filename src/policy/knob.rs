@@ -1,7 +1,7 @@
 //! The one table of what a class, or an override, can set: reading, layering, tightening, the schema and
 //! `explain` all go by it.
 
-use super::compiled::{Amount, Knobs, Limits, OnExit, Oom, Partial, Set};
+use super::compiled::{Amount, Knobs, Limits, OnExit, Oom, Origin, Partial, Set};
 use super::units;
 use crate::class::Class;
 use std::fmt;
@@ -267,6 +267,11 @@ macro_rules! fields {
                     _ => {}
                 }
             }
+
+            /// Where its values were set. (Without a [`Value`] for each: this is looked at whenever a policy is read.)
+            pub fn origins(&self) -> impl Iterator<Item = Origin> {
+                [$(self.$field.origin),*].into_iter()
+            }
         }
 
         impl Partial {
@@ -285,9 +290,9 @@ macro_rules! fields {
                 }
             }
 
-            /// All knobs, if all are set.
-            pub fn complete(&self) -> Option<Knobs> {
-                Some(Knobs { $($field: self.$field?,)* })
+            /// Where its values were set.
+            pub fn origins(&self) -> impl Iterator<Item = Origin> {
+                [$(self.$field.map(|set| set.origin)),*].into_iter().flatten()
             }
         }
     };
