@@ -25,13 +25,10 @@ const SHELLS: [(&[u8], &str); 6] = [
     (b"agentsh", "bash"),
 ];
 
-/// Finds out from the path that was executed; from the file itself where that says nothing (a script's `#!`, a
-/// descriptor, a busybox applet). argv[0] can be anything, and is never asked.
+/// Finds out from our own file, as a link to a shell is that shell whatever its name; from the path that was executed
+/// where the file says nothing (agentsh, a busybox). argv[0] can be anything, and is never asked.
 pub fn identify() -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
-    if let Some(shell) = shell_named(called) {
-        return Identity::Shell(shell);
-    }
     let file =
         std::fs::read_link("/proc/self/exe").map(|p| p.into_os_string().into_vec()).unwrap_or_default();
     decide(called, &file)
@@ -48,14 +45,16 @@ fn shell_named(path: &[u8]) -> Option<&'static str> {
 }
 
 fn decide(called: &[u8], file: &[u8]) -> Identity {
-    if let Some(shell) = shell_named(called) {
+    // A link named sh to the file that is bash starts bash, in its POSIX mode. Our own name says nothing.
+    let by_file = shell_named(file).filter(|_| basename(file) != b"agentsh");
+    if let Some(shell) = by_file.or_else(|| shell_named(called)) {
         return Identity::Shell(shell);
     }
     match basename(file) {
         b"busybox" => Identity::Applet,
         // A link with a tool's name to our own file; what a script's #! names is never such a link.
         b"agentsh" if !called.is_empty() => Identity::Shim(basename(called).to_vec()),
-        _ => Identity::Shell(shell_named(file).unwrap_or("bash")),
+        _ => Identity::Shell("bash"),
     }
 }
 
@@ -64,12 +63,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executed_path_decides_and_the_file_where_that_says_nothing() {
+    fn the_file_decides_and_the_executed_path_where_that_says_nothing() {
         let shell = Identity::Shell;
         for (called, file, is) in [
             ("/bin/bash", "/usr/bin/bash", shell("bash")),
             ("/bin/sh", "/usr/bin/dash", shell("sh")),
             ("/bin/rbash", "/usr/bin/bash", shell("bash")),
+            ("/tmp/sh", "/usr/bin/bash", shell("bash")),
+            ("/opt/agentsh/bin/sh", "/opt/agentsh/bin/agentsh", shell("sh")),
+            ("/bin/sh", "", shell("sh")),
             ("./build.sh", "/usr/bin/bash", shell("bash")),
             ("./build.sh", "/usr/bin/dash", shell("sh")),
             ("/dev/fd/5", "/opt/agentsh/bin/bash", shell("bash")),

@@ -99,6 +99,12 @@ def _rbash(stage):
     stage.note_outcome(stage.run("-c", "cd /", program="./rbash", argv0="rbash"))
 
 
+@scene("By a link named sh it is bash in POSIX mode, whatever /bin/sh is", stdout=b"posix          \ton\nhBc\n", stderr=b"", status="exit 0")
+def _sh_link(stage):
+    os.symlink(stage.shell, "sh")
+    stage.note_outcome(stage.run("-c", "shopt -o posix; echo $-", program="./sh", argv0="sh", env={"AGENTSH_REAL_SHELL": None}))
+
+
 @scene("By a descriptor the shell runs", stdout=b"bash hBc\n", status="exit 0")
 def _by_descriptor(stage):
     fd = os.open(stage.shell, os.O_RDONLY)

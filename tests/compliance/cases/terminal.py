@@ -326,13 +326,11 @@ def _background_job(stage):
     stage.note(shown=shown[shown.index(b"[1]+"):])
 
 
-@scene("A hang-up ends an interactive shell and its jobs", gone=True, status="killed by SIGHUP")
+@scene("A hang-up ends an interactive shell and its job in the foreground", gone=True, status="killed by SIGHUP")
 def _interactive_hang_up(stage):
     terminal, shell = _interactive(stage)
-    terminal.type(b"sleep 100 &\n")
-    terminal.expect(b"] ")
+    terminal.type(b"/bin/sh -c 'echo $$; exec sleep 100'\n")
     job = int(terminal.expect(b"\r\n"))
-    terminal.expect(b"$ ")
     terminal.hang_up()
     status = shell.wait()
     stage.until_gone(job)
