@@ -1,0 +1,11 @@
+"""The cases, by what is broken."""
+
+import importlib
+
+MODULES = ("kernel", "files", "limits", "realshell", "log", "policies", "cgroups", "namespaces", "callers")
+
+
+def load() -> None:
+    """Registers every case."""
+    for module in MODULES:
+        importlib.import_module(f"{__name__}.{module}")

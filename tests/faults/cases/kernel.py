@@ -1,0 +1,54 @@
+"""A kernel that refuses: seccomp filters as containers and sandboxes have them, Landlock as a stand-in for SELinux."""
+
+import errno
+import os
+
+from trouble import refusals
+from trouble.forms import PROBE, alike, fault
+
+from suite.case import scene
+
+for _error in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOMEM, errno.EAGAIN, errno.E2BIG):
+    fault(f"Seccomp: clone3 refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "clone3"))
+
+# What the launcher needs and bash doesn't: refused one at a time, then all at once.
+_OURS = ("signalfd4", "ppoll", "close_range", "kcmp", "readlink", "readlinkat", "flock", "fstatfs", "fgetxattr", "fsetxattr",
+         "mkdirat", "unlinkat", "faccessat", "faccessat2", "pread64", "pwrite64", "getsid", "statx", "openat2", "sigaltstack",
+         "rt_sigtimedwait", "poll", "getcwd")
+for _error in (errno.ENOSYS, errno.EPERM):
+    for _call in _OURS:
+        alike(f"Seccomp: {_call} refused with {errno.errorcode[_error]}", before=lambda _, e=_error, c=_call: refusals.refuse(e, c))
+    alike(f"Seccomp: all of these refused at once with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "clone3", *_OURS))
+    alike(f"Seccomp: prctl refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "prctl"))
+
+
+@scene("Seccomp: a refused ppoll is no reason to spin", cpu_was_used=False, status="exit 0")
+def _no_spinning(stage):
+    child = stage.start("-c", "sleep 1.5", before=lambda _: refusals.refuse(errno.ENOSYS, "ppoll"))
+    done = child.finish()
+    stage.note(cpu_was_used=child.usage.ru_utime + child.usage.ru_stime > 0.6, status=done.status)
+
+
+_SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc", "/dev", "/tmp")
+_LANDLOCK = refusals.has_landlock()
+
+
+def _fenced(name: str, *allowed: str, writable: tuple[str, ...] = ()) -> None:
+    fault(name, before=lambda stage: refusals.fence(*_SYSTEM, stage.prefix, *allowed, writable=(f"{stage.folder}/work", *writable)))
+
+
+if _LANDLOCK:
+    _fenced("EACCES for the cgroup tree, for /proc and for the log")
+    _fenced("EACCES for writing in the cgroup tree", "/proc", "/sys")
+    _fenced("EACCES for reading the cgroup tree", "/proc")
+    _fenced("EACCES for /proc, with the cgroup tree in reach", writable=("/sys/fs/cgroup",))
+
+    @scene("EACCES for reading the real shell is one for bash's libraries alone: it runs", out=b"out\nchild\n", status="exit 7", needs="root")
+    def _unreadable_shell(stage):
+        own = f"{stage.work}/bash"
+        with open("/bin/bash", "rb") as real, open(own, "wb") as copy:
+            copy.write(real.read())
+        os.chmod(own, 0o711)
+        done = stage.run("-c", PROBE, env={"AGENTSH_REAL_SHELL": own}, before=lambda _: os.setresuid(1000, 1000, 1000),
+                         program=own if not stage.agentsh else None)
+        stage.note(out=done.out, status=done.status)

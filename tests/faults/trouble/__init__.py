@@ -1,0 +1,1 @@
+"""Ways to break what is around a shell; the cases beside this folder use them."""
