@@ -2,7 +2,7 @@
 //! of the agent. No variable marks them, as none is ever added to the environment; but one of their ancestors is the
 //! launcher that waits for the call.
 
-use super::forward::parent_of;
+use super::forward::{parent_of, proc_is_ours};
 use crate::sys::process;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +12,9 @@ const LEVELS: usize = 24;
 
 /// Is one of our ancestors a waiting launcher?
 pub fn inside_a_call() -> bool {
+    if !proc_is_ours() {
+        return false;
+    }
     let Some(own) = file_of("self") else { return false };
     let mut pid = process::parent();
     for _ in 0..LEVELS {

@@ -81,21 +81,33 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat_field(pid, 1)?.parse().ok()
 }
 
-/// Is the process stopped by a signal?
-pub fn is_stopped(pid: i32) -> bool {
-    stat_field(pid, 0).is_some_and(|state| state == "T")
+/// Is the process stopped by a signal? None where /proc doesn't tell.
+pub fn is_stopped(pid: i32) -> Option<bool> {
+    stat_field(pid, 0).map(|state| state == "T")
+}
+
+/// Is there a /proc, and of our own PID namespace? In another one's our pids mean other processes.
+pub fn proc_is_ours() -> bool {
+    let me = fs::read_link("/proc/self").ok();
+    me.and_then(|me| me.to_str()?.parse().ok()) == Some(std::process::id())
+}
+
+fn about(pid: i32, file: &str) -> Option<Vec<u8>> {
+    if proc_is_ours() { fs::read(format!("/proc/{pid}/{file}")).ok() } else { None }
 }
 
 /// A field of /proc/PID/stat, counted from the one behind the name (which may hold anything).
 fn stat_field(pid: i32, n: usize) -> Option<String> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = about(pid, "stat")?;
     let behind = stat.iter().rposition(|&b| b == b')')? + 1;
     std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace().nth(n).map(str::to_owned)
 }
 
 /// One of the signal masks in /proc/PID/status, signal N at bit N - 1.
 pub fn mask_of(pid: i32, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = about(pid, "status")?;
+    // The process's name, in the first line, may hold anything.
+    let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(":\t"))?;
     u64::from_str_radix(line, 16).ok()
 }
@@ -151,7 +163,7 @@ mod tests {
     fn our_own_process_can_be_looked_at() {
         let me = std::process::id() as i32;
         assert_eq!(parent_of(me), Some(process::parent()));
-        assert!(!is_stopped(me));
+        assert_eq!(is_stopped(me), Some(false));
         assert!(mask_of(me, "SigCgt").is_some());
         assert!(is_inside(me, me) && !is_inside(1, me));
     }

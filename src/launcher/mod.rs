@@ -8,6 +8,7 @@
 
 pub mod ancestry;
 pub mod call;
+pub mod circle;
 pub mod env;
 pub mod forward;
 pub mod headroom;
@@ -25,7 +26,7 @@ pub mod voice;
 
 use crate::cgroup::own;
 use crate::sys::args::Args;
-use crate::sys::{exec, fd, lifeboat, spawn};
+use crate::sys::{exec, lifeboat};
 use call::Planned;
 use env::Env;
 use identity::Identity;
@@ -55,9 +56,7 @@ pub fn main(args: Args) -> i32 {
         }));
         lifeboat::board();
     }
-    let error = exec::exec(shell, &args);
-    say(&format!("agentsh: {}: {error}\n", shell.to_string_lossy()));
-    spawn::NOT_EXECUTABLE
+    exec::refuse(shell, &exec::exec(shell, &args))
 }
 
 fn say_missing(identity: &Identity, missing: &Real) -> i32 {
@@ -66,16 +65,11 @@ fn say_missing(identity: &Identity, missing: &Real) -> i32 {
         Identity::Applet => "busybox".into(),
         Identity::Shim(name) => String::from_utf8_lossy(name),
     };
-    say(&match missing {
+    exec::say(&match missing {
         Real::Circle => {
             format!("agentsh: AGENTSH_REAL_SHELL leads back to agentsh; name the real {name} there\n")
         }
         _ => format!("agentsh: {name}: the real program was not found; name it in AGENTSH_REAL_SHELL\n"),
     });
-    127
-}
-
-/// The last words of a launcher that could run nothing.
-fn say(text: &str) {
-    let _ = fd::write_once(&*fd::stderr(), text.as_bytes());
+    exec::NOT_FOUND
 }

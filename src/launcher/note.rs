@@ -1,9 +1,10 @@
 //! Recognising agentsh by a note in the ELF file: hard links, copies and overlays all have another inode, but the
 //! same note.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 const PT_NOTE: u64 = 4;
 
@@ -29,13 +30,31 @@ pub enum Program {
     Ourselves,
     /// Another ELF program.
     Elf,
-    /// Not an ELF program: a script, or nothing that can be read.
+    /// An ELF program that is smaller than any shell: it may be a wrapper, which starts another one.
+    Small,
+    /// No ELF program: a script, a folder, nothing at all.
     Not,
+    /// A file that can't be read now: its mode, a security module, or no descriptor left to open it.
+    Unreadable,
 }
 
+/// Of the shells in common use dash is the smallest, with 90 kB at the least; the wrappers that Nix makes have up to 40.
+const SMALLEST_SHELL: u64 = 64 << 10;
+
 /// Looks at a file.
-pub fn inspect(path: &std::path::Path) -> Program {
-    File::open(path).map_or(Program::Not, |mut file| inspect_file(&mut file).unwrap_or(Program::Not))
+pub fn inspect(path: &Path) -> Program {
+    // Not even opened if it is a FIFO, which would wait for a writer, or a device, which may do anything.
+    let Ok(meta) = fs::metadata(path) else { return Program::Not };
+    if !meta.is_file() {
+        return Program::Not;
+    }
+    let Ok(mut file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) else {
+        return Program::Unreadable;
+    };
+    match inspect_file(&mut file).unwrap_or(Program::Not) {
+        Program::Elf if meta.len() < SMALLEST_SHELL => Program::Small,
+        program => program,
+    }
 }
 
 fn inspect_file(file: &mut File) -> Option<Program> {
@@ -101,7 +120,6 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn other_programs_scripts_and_nothing_are_told_apart() {
@@ -109,6 +127,7 @@ mod tests {
         assert_eq!(inspect(Path::new("/etc/passwd")), Program::Not);
         assert_eq!(inspect(Path::new("/nowhere")), Program::Not);
         assert_eq!(inspect(Path::new("/")), Program::Not);
+        assert_eq!(inspect(Path::new("/dev/null")), Program::Not);
     }
 
     #[test]

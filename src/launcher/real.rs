@@ -1,22 +1,18 @@
 //! Finding the real program: the shell that we stand in for, the tool behind a shim. Never ourselves.
 
+use super::circle::{self, Entered};
 use super::env::Env;
 use super::identity::{Identity, basename};
 use super::note::{self, Program};
-use crate::sys::process;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Where `install.sh --as-bash` keeps an image's own shells.
 const DIVERTED: &str = "/usr/libexec/agentsh";
 /// Where an installed tree keeps its static shells, if it isn't found from our own path.
 const INSTALLED: &str = "/opt/agentsh/libexec";
-
-/// The default timer slack of Linux in ns (include/linux/init_task.h).
-const TIMER_SLACK: u64 = 50_000;
-/// How often a program named by AGENTSH_REAL_SHELL may come back to us before we take it for a circle.
-const DEPTH: u64 = 64;
 
 /// The real program, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +21,7 @@ pub enum Real {
     Found(&'static CStr),
     /// Nothing suitable anywhere: 127.
     None,
-    /// AGENTSH_REAL_SHELL leads back to us again and again: 127.
+    /// What seemed to be it leads back to us again and again: 127.
     Circle,
 }
 
@@ -39,20 +35,17 @@ pub fn find(identity: &Identity, env: &Env) -> Real {
 }
 
 fn shell(name: &str, env: &Env) -> Real {
-    if let Some(named) = env.real_shell.filter(|p| p.starts_with(b"/"))
-        && suits(Path::new(OsStr::from_bytes(named)))
-    {
-        // An unknown program may well start a /bin/bash that is us. What counts how often must outlive exec and
-        // fork without being an environment variable: the timer slack's last digits do.
-        if !matches!(basename(named), b"bash" | b"sh" | b"dash" | b"ash" | b"busybox" | b"zsh") {
-            let slack = process::timer_slack();
-            let depth = slack.saturating_sub(TIMER_SLACK);
-            if depth >= DEPTH {
-                return Real::Circle;
-            }
-            process::set_timer_slack(TIMER_SLACK + depth + 1);
+    if let Some(named) = env.real_shell.filter(|p| p.starts_with(b"/")) {
+        match suits(Path::new(OsStr::from_bytes(named))) {
+            // Of a name that is no shell's, or already long at it: it may start a /bin/bash that is us.
+            Suits::Surely if is_shells(basename(named)) && !circle::is_suspected() => return found(named),
+            Suits::No => {}
+            _ => match circle::enter() {
+                Some(Entered::Again) => return found(named),
+                Some(Entered::TooOften) => return Real::Circle,
+                None => {}
+            },
         }
-        return found(named);
     }
     first([
         Some(format!("{DIVERTED}/{name}").into()),
@@ -64,14 +57,30 @@ fn shell(name: &str, env: &Env) -> Real {
     ])
 }
 
+fn is_shells(name: &[u8]) -> bool {
+    matches!(name, b"bash" | b"sh" | b"dash" | b"ash" | b"busybox" | b"zsh")
+}
+
 /// `libexec/NAME` beside the `bin` that our own file is in.
-fn in_tree(name: &str) -> Option<std::path::PathBuf> {
+fn in_tree(name: &str) -> Option<PathBuf> {
     let file = std::fs::read_link("/proc/self/exe").ok()?;
     Some(file.parent()?.parent()?.join("libexec").join(name))
 }
 
-fn first<const N: usize>(places: [Option<std::path::PathBuf>; N]) -> Real {
-    places.into_iter().flatten().find(|p| suits(p)).map_or(Real::None, |p| found(p.as_os_str().as_bytes()))
+fn first<const N: usize>(places: [Option<PathBuf>; N]) -> Real {
+    let mut perhaps = None;
+    for place in places.into_iter().flatten() {
+        match suits(&place) {
+            Suits::Surely => return found(place.as_os_str().as_bytes()),
+            Suits::Perhaps => perhaps = perhaps.or(Some(place)),
+            Suits::No => {}
+        }
+    }
+    match perhaps.map(|place| (circle::enter(), place)) {
+        Some((Some(Entered::Again), place)) => found(place.as_os_str().as_bytes()),
+        Some((Some(Entered::TooOften), _)) => Real::Circle,
+        _ => Real::None,
+    }
 }
 
 /// The next program of that name in PATH that isn't us.
@@ -89,9 +98,28 @@ fn tool(name: &[u8], env: &Env) -> Real {
     Real::None
 }
 
-/// Can we become it without coming back here? A script can't be a shell: its `#!` may name us.
-fn suits(path: &Path) -> bool {
-    note::inspect(path) == Program::Elf && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+/// Can we become a program without coming back here?
+enum Suits {
+    Surely,
+    /// It may be a wrapper that starts us, or a copy of us that can't be read.
+    Perhaps,
+    No,
+}
+
+/// A script can't be a shell: its `#!` may name us.
+fn suits(path: &Path) -> Suits {
+    let suits = match note::inspect(path) {
+        Program::Elf => Suits::Surely,
+        Program::Small => Suits::Perhaps,
+        Program::Unreadable if !is_our_file(path) => Suits::Perhaps,
+        Program::Unreadable | Program::Ourselves | Program::Not => Suits::No,
+    };
+    if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() { suits } else { Suits::No }
+}
+
+fn is_our_file(path: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    file(path) == file(Path::new("/proc/self/exe"))
 }
 
 fn found(path: &[u8]) -> Real {

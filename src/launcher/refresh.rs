@@ -5,7 +5,7 @@ use crate::policy::compiled::Policy;
 use crate::policy::place::LoadEnv;
 use crate::policy::store::{self, COMPILE_WAIT, State};
 use crate::sys::args::Args;
-use crate::sys::{process, spawn};
+use crate::sys::{aside, process};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -20,14 +20,15 @@ pub fn policy(env: &Env, args: &Args) -> (Policy, Option<String>) {
     (loaded.policy, loaded.problem)
 }
 
-/// Runs the compiler; tells whether it has ended in time. It goes on by itself otherwise, for the next call.
+/// Runs the compiler; tells whether it has ended in time. It goes on by itself otherwise, for the next call, though not
+/// for ever.
 fn compile(places: &LoadEnv, args: &Args) -> bool {
     let Some(command) = store::compile_command(places) else { return false };
     let Ok(command) = command.into_iter().map(|a| CString::new(a.into_vec())).collect::<Result<Vec<_>, _>>()
     else {
         return false;
     };
-    spawn::background(&command, args).is_ok_and(|pid| spawn::wait_shortly(pid, COMPILE_WAIT))
+    aside::run(&command, args, COMPILE_WAIT).unwrap_or(false)
 }
 
 fn places(env: &Env) -> LoadEnv {

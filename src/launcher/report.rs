@@ -12,6 +12,7 @@ use crate::log::record::{Events, Limits, Outcome, Peak, Pressure, Record};
 use crate::log::writer;
 use crate::policy::compiled::LogPolicy;
 use crate::sys::process::{self, Change, Used};
+use crate::sys::signal;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -129,6 +130,8 @@ pub fn log(record: &Record, policy: &LogPolicy, env: &Env) {
         value.map(|v| OsStr::from_bytes(v).to_owned())
     };
     if let Ok(path) = writer::place(policy, process::euid() == 0, variable) {
-        let _ = writer::write(record, policy, &path);
+        // A file limit, a reader that has left: in place, the shell would die of what is still pending.
+        let raised = [libc::SIGXFSZ, libc::SIGPIPE];
+        let _ = signal::without_raising(&raised, || writer::write(record, policy, &path));
     }
 }

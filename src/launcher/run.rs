@@ -10,7 +10,7 @@ use crate::cgroup::leaf::Leaf;
 use crate::log::record::{LeafName, Placement};
 use crate::sys::args::Args;
 use crate::sys::spawn::{self, Start};
-use crate::sys::{fd, lifeboat, process, signal};
+use crate::sys::{fault, fd, lifeboat, process, signal};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Records a call that is done by becoming the shell.
 pub fn in_place(call: Call, env: &Env) {
     // What writing the log could raise must not end the command; the lifeboat puts the mask back.
-    lifeboat::signals_blocked(signal::block(signal::Set::all()));
+    lifeboat::signals_blocked(signal::block(fault::all_others()));
     report::log(&call.record, &call.policy.log, env);
 }
 
@@ -27,7 +27,7 @@ pub fn in_place(call: Call, env: &Env) {
 pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     let begun = process::monotonic_ns();
     let mut voice = Voice::of_stderr();
-    let mask = signal::block(signal::Set::all());
+    let mask = signal::block(fault::all_others());
     lifeboat::signals_blocked(mask);
     let signals = match signal::Stream::new(signal::Set::all()) {
         Ok(signals) => signals,
@@ -57,7 +57,6 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
             return give_up(call, env, &format!("no process can be started: {error}"));
         }
     };
-    lifeboat::started(pid);
     let mut keep = vec![signals.as_raw_fd()];
     keep.extend(voice.keep());
     if let (Some(session), Some(leaf)) = (&call.session, &leaf) {

@@ -8,6 +8,7 @@ use super::sentinel::Sentinel;
 use super::voice::Voice;
 use crate::cgroup::governor::Governor;
 use crate::sys::fd;
+use crate::sys::lifeboat;
 use crate::sys::process::{self, Change, Used};
 use crate::sys::signal::{self, Received, Stream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -77,15 +78,19 @@ impl Supervision<'_> {
                 guard.throttled();
             }
             while let Some(received) = self.signals.next() {
-                if received.signal == libc::SIGCHLD && received.code > 0 {
-                    if let Some(end) = self.children(guard) {
-                        sentinel.dismiss();
-                        return end;
-                    }
-                } else {
+                let told_by_kernel = received.signal == libc::SIGCHLD && received.code > 0;
+                if !told_by_kernel {
                     let sender = Sender { inside: self.sent_by_the_call(&received), we_lead };
                     self.pass(&received, sender, &mut sentinel, guard);
+                } else if let Some(end) = self.children(guard) {
+                    sentinel.dismiss();
+                    return end;
                 }
+            }
+            // Asked at every turn: the kernel's SIGCHLD is lost in one that somebody sent and that is still pending.
+            if let Some(end) = self.children(guard) {
+                sentinel.dismiss();
+                return end;
             }
         }
     }
@@ -99,7 +104,7 @@ impl Supervision<'_> {
             Pass::Drop => false,
             Pass::On => true,
             // To go on concerns a stopped shell only; one that went on by itself may have been stopped anew.
-            Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell),
+            Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell).unwrap_or(true),
             Pass::Ask => match sentinel.was_group(received.signal) {
                 Some(group) => !group,
                 // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
@@ -113,6 +118,10 @@ impl Supervision<'_> {
         }
     }
 
+    fn is_still_stopped(&self) -> bool {
+        forward::is_stopped(self.shell).unwrap_or_else(|| !process::has_gone_on(self.shell))
+    }
+
     /// Takes every child's change; gives the shell's end.
     fn children(&self, guard: &mut Guard) -> Option<(Change, Used)> {
         let mut after_stop = None;
@@ -122,8 +131,11 @@ impl Supervision<'_> {
                 continue;
             }
             match change {
-                Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
-                Change::Stopped(number) if forward::is_stopped(self.shell) => {
+                Change::Exited(_) | Change::Killed(_) => {
+                    lifeboat::ended(change);
+                    return Some((change, used));
+                }
+                Change::Stopped(number) if self.is_still_stopped() => {
                     guard.let_run();
                     signal::raise_default(number);
                     // We are continued. If our whole group was, the shell has changed since, and may even have been

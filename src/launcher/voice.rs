@@ -21,7 +21,7 @@ pub enum Voice {
     Remembered(File),
     /// Held open: a file or a terminal, where nobody waits for an end, or a socket, which can't be opened again.
     Held {
-        /// Must it be let go of once the command has let go of it?
+        /// Must it be let go of once the command has let go of it? Nobody waits for the end of a file or a terminal.
         follow: bool,
         /// What a pipe is remembered by after that.
         pipe: Option<File>,
@@ -40,7 +40,7 @@ impl Voice {
                 let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/fd/2");
                 match path {
                     Ok(path) if euid == 0 || euid == owner => Voice::Held { follow: true, pipe: Some(path) },
-                    _ => Voice::Held { follow: false, pipe: None },
+                    _ => Voice::Held { follow: true, pipe: None },
                 }
             }
             Some((libc::S_IFSOCK, _)) => Voice::Held { follow: true, pipe: None },

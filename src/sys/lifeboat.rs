@@ -1,9 +1,9 @@
-//! What is left when agentsh itself fails: an allocation that is refused, a bug. Before the shell has been
+//! What is left when agentsh itself fails: an allocation that is refused, a bug, a fault. Before the shell has been
 //! started we become it; afterwards we only wait for it and end as it ends. Nothing here allocates.
 
 use super::args::Args;
 use super::process::{self, Change};
-use super::{exec, signal};
+use super::{exec, fault, signal};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
@@ -17,18 +17,32 @@ struct Boat {
     mask: UnsafeCell<Option<signal::Set>>,
     /// The shell's pid once it runs.
     child: AtomicI32,
+    /// How the shell ended: it can be waited for only once.
+    end: UnsafeCell<Option<Change>>,
 }
 
 // SAFETY: the launcher has one thread; nothing else ever touches the boat.
 unsafe impl Sync for Boat {}
 
-static BOAT: Boat =
-    Boat { shell: UnsafeCell::new(None), mask: UnsafeCell::new(None), child: AtomicI32::new(0) };
+static BOAT: Boat = Boat {
+    shell: UnsafeCell::new(None),
+    mask: UnsafeCell::new(None),
+    child: AtomicI32::new(0),
+    end: UnsafeCell::new(None),
+};
 
 /// From now on a failure becomes this shell.
 pub fn ready(args: Args, shell: &'static CStr) {
     // SAFETY: one thread, and no reference into the cell is kept anywhere.
     unsafe { *BOAT.shell.get() = Some((args, shell)) };
+    fault::catch();
+}
+
+/// In a helper process of ours: its failures are its own, and the command must not be run again for them.
+pub fn leave() {
+    // SAFETY: as above.
+    unsafe { *BOAT.shell.get() = None };
+    BOAT.child.store(0, Ordering::Relaxed);
 }
 
 /// From now on signals are blocked, and this mask was the caller's.
@@ -37,13 +51,30 @@ pub fn signals_blocked(mask: signal::Set) {
     unsafe { *BOAT.mask.get() = Some(mask) };
 }
 
-/// From now on a failure waits for this child.
-pub fn started(child: i32) {
-    BOAT.child.store(child, Ordering::Relaxed);
+/// Are they?
+pub fn signals_are_blocked() -> bool {
+    // SAFETY: as above.
+    unsafe { (*BOAT.mask.get()).is_some() }
+}
+
+/// Where the kernel writes the shell's pid, before the shell runs: from then on a failure waits for it. There must be
+/// no moment in which it runs and we don't know, or it would be started twice.
+pub fn child() -> *mut i32 {
+    BOAT.child.as_ptr()
+}
+
+/// From now on a failure ends as the shell has ended.
+pub fn ended(change: Change) {
+    // SAFETY: as above.
+    unsafe { *BOAT.end.get() = Some(change) };
 }
 
 /// Saves the command; returns only if there is nothing to be saved.
 pub fn board() {
+    // SAFETY: one thread, and no reference into the cell is kept anywhere.
+    if let Some(change) = unsafe { *BOAT.end.get() } {
+        end_as(change);
+    }
     let child = BOAT.child.load(Ordering::Relaxed);
     if child != 0 {
         if let Some((change, _)) = process::wait_end(child) {
@@ -51,7 +82,7 @@ pub fn board() {
         }
         exec::exit_now(1);
     }
-    // SAFETY: one thread, and no reference into the cells is kept anywhere.
+    // SAFETY: as above.
     let (shell, mask) = unsafe { (*BOAT.shell.get(), *BOAT.mask.get()) };
     if let Some((args, shell)) = shell {
         if let Some(mask) = mask {

@@ -1,7 +1,9 @@
 //! The only place with `unsafe`: thin, typed wrappers over system calls, each with the reason why it is sound.
 
 pub mod args;
+pub mod aside;
 pub mod exec;
+pub mod fault;
 pub mod fd;
 pub mod flock;
 pub mod lifeboat;

@@ -1,5 +1,6 @@
 //! Our own process, and waiting for the child.
 
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -41,8 +42,16 @@ pub fn changed(pid: i32) -> Option<(i32, Change, Used)> {
 
 /// Has this child ended? It stays to be waited for.
 pub fn has_ended(pid: i32) -> bool {
-    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    has_changed(pid, WaitPidFlag::WEXITED)
+}
+
+/// Has this stopped child been continued or ended since? It stays to be waited for.
+pub fn has_gone_on(pid: i32) -> bool {
+    has_changed(pid, WaitPidFlag::WEXITED | WaitPidFlag::WCONTINUED)
+}
+
+fn has_changed(pid: i32, how: WaitPidFlag) -> bool {
+    let flags = how | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     !matches!(waitid(Id::Pid(nix::unistd::Pid::from_raw(pid)), flags), Ok(WaitStatus::StillAlive))
 }
 
@@ -143,6 +152,17 @@ pub fn timer_slack() -> u64 {
 pub fn set_timer_slack(ns: u64) {
     // SAFETY: prctl with integer arguments.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, ns, 0, 0, 0) };
+}
+
+/// The CPU time that this process has used, with whatever it was before it became us.
+pub fn cpu_time() -> Duration {
+    let mut now = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: as below.
+    let now = unsafe {
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, now.as_mut_ptr());
+        now.assume_init()
+    };
+    Duration::new(now.tv_sec.max(0) as u64, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// Nanoseconds since some moment in the past, never going back.

@@ -16,9 +16,24 @@ impl Set {
         Set(u64::MAX)
     }
 
+    /// No signal.
+    pub const fn none() -> Set {
+        Set(0)
+    }
+
     /// Just one signal.
     pub const fn one(signal: i32) -> Set {
         Set(if signal >= 1 && signal <= 64 { 1 << (signal - 1) } else { 0 })
+    }
+
+    /// The same set without a signal.
+    pub const fn without(self, signal: i32) -> Set {
+        Set(self.0 & !Set::one(signal).0)
+    }
+
+    /// Does it have the signal?
+    pub const fn has(self, signal: i32) -> bool {
+        self.0 & Set::one(signal).0 != 0
     }
 }
 
@@ -125,6 +140,23 @@ impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// The signals that are pending for this process or its thread.
+pub fn pending() -> Set {
+    let mut set = 0u64;
+    // SAFETY: the set is as large as said.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, size_of::<u64>()) };
+    Set(set)
+}
+
+/// Does something that may raise blocked signals, and takes them off again: those that were not pending before.
+pub fn without_raising<T>(signals: &[i32], act: impl FnOnce() -> T) -> T {
+    let before = pending();
+    let result = act();
+    let after = pending();
+    signals.iter().filter(|&&s| after.has(s) && !before.has(s)).for_each(|&s| take(s));
+    result
 }
 
 /// Takes a blocked signal off, if it is pending.

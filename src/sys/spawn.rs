@@ -1,12 +1,12 @@
 //! Starting the shell: clone3, straight into its cgroup.
 
 use super::args::Args;
+use super::lifeboat;
 use super::signal::{self, Set};
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
 
 /// `libc::CLONE_INTO_CGROUP` is 0 in libc 0.2 (its type is too narrow): linux/sched.h has this.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -29,16 +29,14 @@ pub struct Start<'a> {
     pub oom_score_adj: Option<i16>,
 }
 
-/// The exit status by which the child says that the program couldn't be executed, as shells do.
-pub const NOT_EXECUTABLE: i32 = 126;
-
 /// Starts the child and gives its pid. It comes back when the child has become the program (or failed to):
 /// CLONE_VFORK. No pidfd: as the parent of a child that only we reap, its pid can't come to mean another process.
 pub fn spawn(start: &Start) -> io::Result<i32> {
     let parent = std::process::id() as i32;
     // SAFETY: an all-zero clone_args is valid.
     let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
-    request.flags = libc::CLONE_VFORK as u64;
+    request.flags = (libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID) as u64;
+    request.parent_tid = lifeboat::child() as u64;
     request.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = start.cgroup {
         request.flags |= CLONE_INTO_CGROUP;
@@ -57,8 +55,9 @@ pub fn spawn(start: &Start) -> io::Result<i32> {
 /// itself, which can take tens of milliseconds; if it isn't let in it runs where it is.
 pub fn fork(start: &Start) -> io::Result<i32> {
     let parent = std::process::id() as i32;
-    // SAFETY: a single-threaded process may do anything in the child of a fork.
-    match unsafe { libc::fork() } {
+    let (flags, none) = (libc::CLONE_PARENT_SETTID | libc::SIGCHLD, std::ptr::null_mut::<i32>());
+    // SAFETY: as in `spawn`. (The order of the last two differs between processors, and both are null.)
+    match unsafe { libc::syscall(libc::SYS_clone, flags, none, lifeboat::child(), none, none) } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             if let Some(cgroup) = start.cgroup {
@@ -66,7 +65,7 @@ pub fn fork(start: &Start) -> io::Result<i32> {
             }
             become_program(start, parent)
         }
-        pid => Ok(pid),
+        pid => Ok(pid as i32),
     }
 }
 
@@ -78,6 +77,7 @@ pub fn sleeper() -> Option<i32> {
     match unsafe { libc::fork() } {
         -1 => None,
         0 => {
+            lifeboat::leave();
             // SAFETY: prctl and getppid take numbers only.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -124,44 +124,6 @@ fn become_program(start: &Start, parent: i32) -> ! {
         signal::set_ignored(ignored);
     }
     signal::set_mask(start.mask);
-    super::exec::exec(start.program, &start.args);
-    super::exec::exit_now(NOT_EXECUTABLE)
-}
-
-/// Starts a program of ours beside the command: with our environment, but with none of the caller's files, so that
-/// nobody waits for it.
-pub fn background(command: &[std::ffi::CString], args: &Args) -> io::Result<i32> {
-    let argv: Vec<&CStr> = command.iter().map(|a| a.as_c_str()).collect();
-    let Some(&program) = argv.first() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    // SAFETY: a single-threaded process may do anything in the child of a fork.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            super::fd::close_all_but(&mut []);
-            // SAFETY: a constant path; the lowest free descriptors are 0, 1 and 2, as all are closed.
-            unsafe {
-                for _ in 0..3 {
-                    libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-                }
-            }
-            super::exec::exec_with(program, &argv, args);
-            super::exec::exit_now(127)
-        }
-        pid => Ok(pid),
-    }
-}
-
-/// Waits for a program started by [`background`], but not for long; tells whether it has ended.
-pub fn wait_shortly(pid: i32, time: Duration) -> bool {
-    const STEP: Duration = Duration::from_millis(1);
-    let end = std::time::Instant::now() + time;
-    loop {
-        // SAFETY: a null status is allowed.
-        match unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } {
-            0 if std::time::Instant::now() < end => std::thread::sleep(STEP),
-            0 => return false,
-            // Ended; or not to be waited for, as the caller ignores SIGCHLD.
-            _ => return true,
-        }
-    }
+    let error = super::exec::exec(start.program, &start.args);
+    super::exec::refuse(start.program, &error)
 }

@@ -1,5 +1,6 @@
 """A cgroup tree that is removed, moved, frozen or changed underneath."""
 
+import fcntl
 import os
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 from trouble import mounts
 from trouble.forms import PROBE, PROBE_SEEN, fault
 
+from suite import kernel
 from suite.case import scene
 
 
@@ -137,6 +139,7 @@ def _odd_leaves(stage):
     os.mkdir(f"{leaf}/child")
     _write(f"{leaf}/child/cgroup.type", "threaded")
     stage.note(wrong=_wrong(stage, 3))
+    os.rmdir(f"{leaf}/child")
 
 
 @scene("calls/ is threaded, so that nobody can be born in it", needs="leaf", wrong=[])
@@ -145,6 +148,7 @@ def _threaded(stage):
     os.mkdir(f"{session}/calls/t")
     _write(f"{session}/calls/t/cgroup.type", "threaded")
     stage.note(wrong=_wrong(stage, 3))
+    os.rmdir(f"{session}/calls/t")
 
 
 @scene("No more cgroups may be made", needs="leaf", wrong=[])
@@ -155,7 +159,6 @@ def _no_descendants(stage):
 
 @scene("Every leaf of the pool is locked by somebody", needs="leaf", wrong=[])
 def _locked(stage):
-    import fcntl
     calls = f"{_session(stage)}/calls"
     held = []
     for name in ("explore", "other", "run"):
@@ -171,22 +174,23 @@ def _locked(stage):
 fault("The session belongs to root and the caller is a user", needs="leaf root", before=lambda _: os.setresuid(1000, 1000, 1000),
       env={"AGENTSH_LOG": "/dev/null"})
 fault("A cgroup namespace of its own, as `bwrap --unshare-cgroup` makes it", needs="root",
-      before=lambda _: __import__("suite.kernel", fromlist=["unshare"]).unshare(mounts.CLONE_NEWCGROUP))
+      before=lambda _: kernel.unshare(mounts.CLONE_NEWCGROUP))
 
 
 def _remounted(stage) -> None:
-    from suite import kernel
     mounts.private()
     kernel.unshare(mounts.CLONE_NEWCGROUP)
-    mounts.mount("cgroup2", "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup", "cgroup2")
+    mounts.mount("none", "/sys/fs/cgroup", "tmpfs")
+    mounts.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
 
 
 def _remounted_read_only(stage) -> None:
     _remounted(stage)
-    mounts.mount("none", "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup", None,
-                 mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY)
+    mounts.mount("none", "/sys/fs/cgroup", None, mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY)
 
 
+# Only in a session: in the host's own root nothing is to be tried.
+fault("A cgroup namespace of its own, with the tree mounted anew and writable", needs="leaf root", before=_remounted)
 fault("A cgroup namespace of its own, with the tree mounted anew and read-only", needs="root", before=_remounted_read_only)
 fault("The cgroup tree is mounted read-only", needs="leaf root", before=lambda _: mounts.read_only())
 for _value in ("/", "..", "../..", "nowhere", "/nowhere/at/all", "/sys/fs/cgroup", "x" * 5000, "a\nb"):

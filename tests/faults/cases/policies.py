@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 
-from trouble.forms import PROBE, PROBE_SEEN, fault
+from trouble.forms import PROBE, PROBE_SEEN, fault, works
 
 from suite.case import scene
 from suite.process import alive
@@ -64,7 +64,7 @@ def _end(stage) -> None:
 
 
 @scene("A policy compiler that hangs keeps nobody waiting, and holds none of the caller's files", needs="shell",
-       started=True, **{f"{form}_{what}": value for form in ("command", "in_place", "stdin") for what, value in PROBE_SEEN.items()})
+       started=True, **{label: value for label, value in works().items() if not label.startswith(("signal", "script"))})
 def _hangs(stage):
     program = _beside_a_compiler(stage, _HANGS)
     # `run` reads to the end of both pipes: a compiler that held one would be seen as a hang.

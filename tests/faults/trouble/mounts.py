@@ -62,13 +62,14 @@ def change_root(stage, *extra: str) -> None:
     """chroot into a folder with the programs, the stage and nothing else: no /proc, /sys, /dev, /etc."""
     private()
     root = f"{stage.folder}/root"
-    os.mkdir(root)
+    os.makedirs(root, exist_ok=True)
     for place in ("/usr", "/bin", "/lib", "/lib64", stage.prefix, stage.folder, *extra):
         if os.path.islink(place):
             os.makedirs(os.path.dirname(root + place), exist_ok=True)
-            os.symlink(os.readlink(place), root + place)
-        elif os.path.isdir(place) and not os.path.isdir(root + place):
-            os.makedirs(root + place)
+            if not os.path.lexists(root + place):
+                os.symlink(os.readlink(place), root + place)
+        elif os.path.isdir(place):
+            os.makedirs(root + place, exist_ok=True)
             mount(place, root + place, None, MS_BIND)
     here = os.getcwd()
     os.chroot(root)

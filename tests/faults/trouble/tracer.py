@@ -20,12 +20,21 @@ def _ptrace(request: int, pid: int, data=0) -> None:
         raise OSError(error, f"ptrace {request}: {os.strerror(error)}")
 
 
+# By this system call the launcher says that it is ready for its own faults.
+_SIGALTSTACK, _ORIG_RAX = 131, 15
+
+
 def jump_to_nowhere(stage, number: int, *args: str) -> tuple[Outcome, bool]:
-    """Runs the shell; after the launcher's `number`th system call it jumps to address 0. Was that many reached?"""
+    """Runs the shell; after its `number`th system call since the launcher was ready for faults it jumps to address 0.
+
+    Says whether that many were reached.
+    """
     child = stage.start(*args, before=lambda _: _LIBC.ptrace(ctypes.c_long(_TRACEME), ctypes.c_long(0), None, None))
     os.waitpid(child.pid, 0)
     _ptrace(_SETOPTIONS, child.pid, ctypes.c_void_p(_EXITKILL | _SYSGOOD))
     stops, deliver = 0, 0
+    registers = (ctypes.c_ulonglong * 27)()
+    ready = False
     while True:
         _ptrace(_SYSCALL, child.pid, ctypes.c_void_p(deliver))
         _, status = os.waitpid(child.pid, 0)
@@ -33,12 +42,14 @@ def jump_to_nowhere(stage, number: int, *args: str) -> tuple[Outcome, bool]:
             child.wait_status = status
             return child.finish(), False
         deliver = 0 if os.WSTOPSIG(status) & 0x80 else os.WSTOPSIG(status)
-        stops += os.WSTOPSIG(status) == signal.SIGTRAP | 0x80
+        if os.WSTOPSIG(status) != signal.SIGTRAP | 0x80:
+            continue
+        _ptrace(_GETREGS, child.pid, registers)
+        ready = ready or registers[_ORIG_RAX] == _SIGALTSTACK
+        stops += ready
         # Each system call stops twice; the second time is its end.
         if stops == 2 * number + 2:
             break
-    registers = (ctypes.c_ulonglong * 27)()
-    _ptrace(_GETREGS, child.pid, registers)
     registers[_RIP] = 0
     _ptrace(_SETREGS, child.pid, registers)
     _ptrace(_DETACH, child.pid, ctypes.c_void_p(0))
