@@ -21,7 +21,7 @@ command("set -m leaves the shell's own group as it was", "g() { ps -o pgid= -p $
 call("-m with a command and without a terminal says that it can't", "-mc", "echo on $-", out="on hBc\n",
      err="bash: cannot set terminal process group (@PGRP@): Inappropriate ioctl for device\nbash: no job control in this shell\n")
 command("fg without job control is an error", "sleep 0.01 & fg", err="bash: line 1: fg: no job control\n", status=1)
-command("fg with job control waits for the job", "set -m; sh -c 'exit 7' & fg; echo $?", out="sh -c 'exit 7'\n7\n")
+command("fg with job control waits for the job", "set -m; sh -c 'sleep 0.3; exit 7' & fg; echo $?", out="sh -c 'sleep 0.3; exit 7'\n7\n")
 command("A coproc is written to and read from", "coproc cat; echo hello >&${COPROC[1]}; read a <&${COPROC[0]}; echo $a; exec {COPROC[1]}>&-; wait", out="hello\n")
 command("A named coproc has its pid", "coproc C { read x; echo got $x; }; echo in >&${C[1]}; read a <&${C[0]}; echo $a; wait $C_PID; echo $?", out="got in\n0\n")
 command("Process substitution reads", "cat <(echo a) <(echo b); diff <(echo x) <(echo x) && echo same", out="a\nb\nsame\n")
