@@ -3,10 +3,10 @@
 //! It is as flat as it can be: keywords where a command may begin are stepped over, so that the commands between
 //! them are seen whatever they belong to. Only what has parentheses, and `case`, nests.
 
-use super::scanner::{End, Heredoc, Scanner};
+use super::heredoc::Heredoc;
+use super::scanner::{End, Scanner};
 use super::simple::{Simple, Stdin};
 use super::word::{Word, assignment};
-use std::borrow::Cow;
 
 /// Where a command stands in its pipeline.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ enum First {
 impl<'a> Scanner<'a, '_> {
     /// Reads the whole script.
     pub fn script(&mut self) {
-        if self.visitor.spend(self.src.len()) {
+        if self.visitor.spend(SCRIPT) {
             self.list(End::Script);
         }
     }
@@ -320,11 +320,18 @@ impl<'a> Scanner<'a, '_> {
     fn add(&mut self, simple: &mut Simple<'a>, word: Word<'a>, begin: usize) {
         let assigns = simple.words.is_empty()
             && assignment(&word.text).is_some_and(|(name, _)| self.src[begin..].starts_with(name));
-        if assigns { simple.assigns.push(word) } else { simple.words.push(word) }
+        let words = if assigns { &mut simple.assigns } else { &mut simple.words };
+        if words.len() < WORDS {
+            words.push(word);
+        }
     }
 
     /// A redirection, from its operator on.
     fn redirection(&mut self, simple: &mut Simple<'a>, fd: &[u8]) {
+        self.spend(20);
+        if self.ended() {
+            return;
+        }
         let rest = &self.src[self.at..];
         let operator = OPERATORS.iter().find(|o| rest.starts_with(o)).copied().unwrap_or(b">");
         self.at += operator.len();
@@ -344,62 +351,12 @@ impl<'a> Scanner<'a, '_> {
             _ => simple.writes |= matches!(fd, b"" | b"1") && is_real_file(&word.text),
         }
     }
-
-    /// Steps over a newline and the bodies of the here-documents that wait for it.
-    pub fn newline(&mut self) {
-        self.at = (self.at + 1).min(self.src.len());
-        if self.heredocs.is_empty() {
-            return;
-        }
-        for heredoc in std::mem::take(&mut self.heredocs) {
-            let body = self.heredoc_body(&heredoc);
-            self.spend(body.len());
-            if !heredoc.literal {
-                self.expand(body);
-            }
-            if let Some(reader) = heredoc.reader.and_then(|reader| self.waiting.get_mut(reader)) {
-                reader.stdin = Stdin::Text(Cow::Borrowed(body));
-            }
-        }
-        self.release();
-    }
-
-    fn heredoc_body(&mut self, heredoc: &Heredoc<'a>) -> &'a [u8] {
-        let src = self.src;
-        let start = self.at;
-        while !self.ended() {
-            let line_start = self.at;
-            let length = src[line_start..].iter().position(|&b| b == b'\n').unwrap_or(src.len() - line_start);
-            self.at = (line_start + length + 1).min(src.len());
-            let mut line = &src[line_start..line_start + length];
-            while heredoc.strip && line.first() == Some(&b'\t') {
-                line = &line[1..];
-            }
-            if line == &*heredoc.delimiter {
-                return &src[start..line_start];
-            }
-        }
-        &src[start..]
-    }
-
-    /// The commands that a here-document's body substitutes. Backticks are mostly prose there and left alone.
-    fn expand(&mut self, body: &'a [u8]) {
-        let mut at = 0;
-        while let Some(found) = body[at..].windows(2).position(|pair| pair == b"$(") {
-            let mut inner = Scanner::new(body, self.depth, self.visitor);
-            inner.at = at + found + 2;
-            inner.until_paren();
-            at = inner.at.min(body.len());
-        }
-    }
-
-    /// Shows the commands that have got their here-documents.
-    fn release(&mut self) {
-        for simple in std::mem::take(&mut self.waiting) {
-            self.visitor.simple(&simple, self.depth);
-        }
-    }
 }
+
+/// What a script or a here-document costs besides its bytes, in steps.
+pub(super) const SCRIPT: usize = 60;
+/// So many words of a command are kept; what it is stands in its first ones.
+const WORDS: usize = 1024;
 
 /// The redirection operators, longest first.
 const OPERATORS: [&[u8]; 12] =

@@ -67,27 +67,31 @@ const fn fill() -> [Slot; SLOTS] {
     slots
 }
 
-/// The entry of a program by its name, or by its name without a version (`python3.12`, `gcc-14`).
-pub(super) fn find(program: &[u8]) -> Option<&'static Entry> {
+/// The entry of a program, and the name that it stands under, by its name or by its name without a version
+/// (`python3.12`, `gcc-14`, `vitest@1`).
+pub(super) fn find(program: &[u8]) -> Option<(&'static str, &'static Entry)> {
     if program.len() > 64 {
         return None;
     }
     exactly(program).or_else(|| {
+        // `python.exe`, `vitest@1`
         let program = program.strip_suffix(b".exe").unwrap_or(program);
+        let program = program.iter().position(|&b| b == b'@').map_or(program, |at| &program[..at]);
         let version = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-');
         let length = program.len() - program.iter().rev().take_while(|b| version(b)).count();
         exactly(&program[..length])
     })
 }
 
-fn exactly(program: &[u8]) -> Option<&'static Entry> {
+fn exactly(program: &[u8]) -> Option<(&'static str, &'static Entry)> {
     let mut slot = hash(program);
     while let Slot { table, entry, name } = INDEX[slot]
         && table != u16::MAX
     {
         let found = &TABLES[table as usize][entry as usize];
-        if found.names[name as usize].as_bytes() == program {
-            return Some(found);
+        let name = found.names[name as usize];
+        if name.as_bytes() == program {
+            return Some((name, found));
         }
         slot = (slot + 1) % SLOTS;
     }

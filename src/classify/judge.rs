@@ -11,7 +11,7 @@ use std::panic::Location;
 
 /// So many bytes are looked at, each as often as it is unquoted and read again; what comes after doesn't count.
 /// At some 2 ns each this keeps the longest command (128 kB) under a millisecond.
-pub(super) const STEPS: usize = 450_000;
+pub(super) const STEPS: usize = 400_000;
 /// What a simple command costs besides its bytes, in the same unit.
 const STEPS_OF_COMMAND: usize = 60;
 /// So many functions and variables of one script are remembered.
@@ -39,6 +39,8 @@ pub(super) struct Judge<'c> {
     variables: Vec<(Vec<u8>, Vec<u8>)>,
     fetches: u32,
     steps: usize,
+    /// So many steps may be taken.
+    limit: usize,
     /// What a command at least is, where it runs inside of something heavier.
     floor: Option<Judgment>,
 }
@@ -56,8 +58,23 @@ impl<'c> Judge<'c> {
             variables: Vec::new(),
             fetches: 0,
             steps: 0,
+            limit: STEPS,
             floor: None,
         }
+    }
+
+    /// The steps that a script takes if nothing limits them.
+    #[cfg(test)]
+    pub fn steps_of(script: &[u8]) -> usize {
+        let mut judge = Judge { limit: usize::MAX, ..Judge::new(&[]) };
+        judge.script(script);
+        judge.steps
+    }
+
+    /// The steps taken so far.
+    #[cfg(test)]
+    pub fn steps_taken(&self) -> usize {
+        self.steps
     }
 
     /// Judges a script.
@@ -67,7 +84,10 @@ impl<'c> Judge<'c> {
 
     /// Judges a program with its arguments.
     pub fn argv(&mut self, argv: &[&[u8]]) {
-        let words: Vec<Word<'_>> = argv.iter().map(|arg| Word::plain(arg)).collect();
+        let mut words: Vec<Word<'_>> = argv.iter().map(|arg| Word::plain(arg)).collect();
+        if let Some(login) = argv.first().and_then(|program| program.strip_prefix(b"-")) {
+            words[0] = Word::plain(login);
+        }
         let source = argv.join(&b' ');
         let simple = Simple { words, source: &source, ..Simple::default() };
         self.simple(&simple, 0);
@@ -111,7 +131,8 @@ impl<'c> Judge<'c> {
         let Some(program) = words.first() else {
             return self.offer("assignment", say(Class::Other), words, simple);
         };
-        if depth >= DEPTH || !self.spend(STEPS_OF_COMMAND + self.rules.len()) {
+        self.spend(STEPS_OF_COMMAND + self.rules.len());
+        if depth >= DEPTH {
             return self.offer("nested too deep", say(Class::Other), words, simple);
         }
         if program.dynamic
@@ -120,6 +141,11 @@ impl<'c> Judge<'c> {
             let parts = known.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
             let words: Vec<Word<'_>> = parts.map(Word::plain).chain(words[1..].iter().cloned()).collect();
             return self.command(&words, simple, depth + 1);
+        }
+        if matches!(&*program.text, b"export" | b"declare" | b"typeset" | b"readonly" | b"local") {
+            for word in &words[1..] {
+                self.assigns(word);
+            }
         }
         if let Some(class) = self.overridden(words) {
             return self.offer("override", say(class), words, simple);
@@ -147,7 +173,12 @@ impl<'c> Judge<'c> {
                 self.command(&words[from..to], simple, depth + 1);
                 self.offer(name, judgment, words, simple);
             }
-            Found::Script(index) => self.nested(&words[index].text, depth),
+            Found::Script(index) => {
+                if depth <= 1 && simple.words.first().is_some_and(|word| *word.text == *b"exec") {
+                    self.forget_preparations();
+                }
+                self.nested(&words[index].text, depth);
+            }
             Found::ScriptAtLeast(index, floor) => {
                 self.offer(name, floor, words, simple);
                 self.at_least(floor, |judge| judge.nested(&words[index].text, depth));
@@ -185,6 +216,9 @@ impl<'c> Judge<'c> {
 
     /// What a program's name stands for, where that can be told: `$PYTHON`, `${CC:-gcc}`, `$(which python)`.
     fn resolve(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if text.len() > 256 {
+            return None;
+        }
         if let Some(command) = text.strip_prefix(b"$(").and_then(|rest| rest.strip_suffix(b")")) {
             let mut words = command.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
             return match (words.next()?, words.next()?, words.next()) {
@@ -232,6 +266,12 @@ impl<'c> Judge<'c> {
         }
     }
 
+    /// `exec bash -c '…'` is what a script of Codex is for: what looked around before it is no part of the call.
+    fn forget_preparations(&mut self) {
+        let light = |best: &Best| matches!(best.judgment.class, Class::Explore | Class::Other);
+        self.best = self.best.take().filter(|best| !light(best));
+    }
+
     /// Judges something that is at least of a class, as it runs inside of something else.
     fn at_least(&mut self, floor: Judgment, inner: impl FnOnce(&mut Self)) {
         let before = self.floor.replace(floor);
@@ -242,6 +282,9 @@ impl<'c> Judge<'c> {
     /// A program that no rule knows: its name may still tell, and else it runs.
     fn unknown(&mut self, call: &Call<'_>) {
         let program = &call.words[0];
+        if program.text.is_empty() {
+            return self.offer("nothing to run", say(Class::Other), call.words, call.simple);
+        }
         if program.dynamic && call.words.len() == 1 && program.text.starts_with(b"$(") {
             // `eval "$(pyenv init -)"`: what is substituted has been looked at, and is all there is.
             return self.offer("substitution", say(Class::Other), call.words, call.simple);
@@ -274,7 +317,8 @@ impl<'c> Judge<'c> {
         }
         let kept = if simple.prose { &mut self.prose } else { &mut self.best };
         if kept.as_ref().is_none_or(|best| heavier(judgment.class, best.judgment.class)) {
-            let argv = words.iter().take(64).map(|word| word.text.to_vec()).collect();
+            let argv =
+                words.iter().take(64).map(|word| word.text[..word.text.len().min(4096)].to_vec()).collect();
             *kept = Some(Best { judgment, name, part: part(simple.source), argv });
         }
     }
@@ -282,6 +326,7 @@ impl<'c> Judge<'c> {
 
 impl Visitor for Judge<'_> {
     fn simple(&mut self, simple: &Simple<'_>, depth: u8) {
+        self.spend(STEPS_OF_COMMAND);
         for word in &simple.assigns {
             self.assigns(word);
         }
@@ -303,6 +348,7 @@ impl Visitor for Judge<'_> {
     }
 
     fn function(&mut self, name: &[u8]) {
+        self.spend(STEPS_OF_COMMAND);
         if self.functions.len() < REMEMBERED {
             self.functions.push(name.to_vec());
         }
@@ -314,7 +360,7 @@ impl Visitor for Judge<'_> {
 
     fn spend(&mut self, steps: usize) -> bool {
         self.steps += steps;
-        self.steps <= STEPS
+        self.steps <= self.limit
     }
 }
 

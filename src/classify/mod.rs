@@ -6,7 +6,8 @@
 //! ```text
 //! agents    the agents' own probes and snapshots, told by their beginning
 //! scanner   words: quotes, escapes, expansions        word      a word
-//! grammar   lists, compound commands, redirections    simple    a simple command, and who looks at it
+//! grammar   lists, compound commands, redirections    heredoc   here-documents
+//! simple    a simple command, and who looks at it     programs  the scanner's findings, for its oracle
 //! judge     what each is for; the heaviest wins       call      a program with its arguments
 //! index     finds a program's entry                   entry     what tables of rules are made of
 //! rules/    what is known of programs, by trade
@@ -16,15 +17,25 @@ mod agents;
 mod call;
 mod entry;
 mod grammar;
+mod heredoc;
 mod index;
 mod judge;
+mod programs;
 mod rules;
 mod scanner;
 mod simple;
 mod word;
 
 #[cfg(test)]
+mod lighter_tests;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verdict_tests;
+
+pub use programs::programs;
 
 use crate::class::Class;
 use crate::policy::compiled::Override;
@@ -45,7 +56,7 @@ pub struct Verdict {
     pub kind: Kind,
     /// The text of the simple command that decided, cut at 200 bytes.
     pub part: String,
-    /// Its words, wrappers taken away; at most 64.
+    /// Its words, wrappers taken away; at most 64, each cut at 4 kB.
     pub argv: Vec<Vec<u8>>,
     /// The rule that decided.
     pub rule: Rule,

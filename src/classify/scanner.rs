@@ -3,6 +3,7 @@
 //! It goes over the script once, borrows where it can, and never fails: what can't be read ends the scan
 //! ([`Scanner::stop`]), and what was found before stands. Recursion is bounded by [`DEPTH`].
 
+use super::heredoc::Heredoc;
 use super::simple::{Simple, Visitor};
 use super::word::Word;
 use std::borrow::Cow;
@@ -33,18 +34,6 @@ pub(super) struct Scanner<'a, 'v> {
     pub heredocs: Vec<Heredoc<'a>>,
     /// Commands that wait for their here-documents.
     pub waiting: Vec<Simple<'a>>,
-}
-
-/// A here-document that was announced.
-pub(super) struct Heredoc<'a> {
-    /// The line that ends it.
-    pub delimiter: Cow<'a, [u8]>,
-    /// `<<-`: tabs before lines don't count.
-    pub strip: bool,
-    /// A quoted delimiter: nothing is expanded in the body.
-    pub literal: bool,
-    /// Index in `waiting` of the command that reads it, once it is known.
-    pub reader: Option<usize>,
 }
 
 impl<'a, 'v> Scanner<'a, 'v> {
@@ -123,11 +112,11 @@ impl<'a, 'v> Scanner<'a, 'v> {
                 self.at += 1;
             }
             word.push(&self.src[start..self.at]);
+            self.spend(self.at - start + 8);
             if self.ended() || !self.special(&mut word, begin) {
                 break;
             }
         }
-        self.spend(self.at - begin + 1);
         word
     }
 
@@ -172,6 +161,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
         let start = self.at + 1;
         let length = src[start..].iter().position(|&b| b == b'\'').unwrap_or(src.len() - start);
         self.at = (start + length + 1).min(src.len());
+        self.spend(length);
         &src[start..start + length]
     }
 
@@ -186,6 +176,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
                 self.at += 1;
             }
             word.push(&src[start..self.at]);
+            self.spend(self.at - start + 8);
             match self.peek(0) {
                 _ if self.ended() => return,
                 b'"' => {
@@ -250,23 +241,25 @@ impl<'a, 'v> Scanner<'a, 'v> {
     /// The inside of `$'…'`, and its last quote.
     fn ansi_quoted(&mut self, word: &mut Word<'a>) {
         let src = self.src;
+        let start = self.at;
         word.quoted = true;
         while let Some(&b) = src.get(self.at) {
+            let mut piece = &src[self.at..self.at + 1];
             self.at += 1;
-            match b {
-                b'\'' => return,
-                b'\\' => {
-                    let escaped: &[u8] = match self.peek(0) {
-                        b'n' => b"\n",
-                        b't' => b"\t",
-                        _ => src.get(self.at..self.at + 1).unwrap_or_default(),
-                    };
-                    word.push(escaped);
-                    self.at = (self.at + 1).min(src.len());
-                }
-                _ => word.push(&src[self.at - 1..self.at]),
+            if b == b'\'' {
+                break;
             }
+            if b == b'\\' {
+                piece = match self.peek(0) {
+                    b'n' => b"\n",
+                    b't' => b"\t",
+                    _ => src.get(self.at..self.at + 1).unwrap_or_default(),
+                };
+                self.at = (self.at + 1).min(src.len());
+            }
+            word.push(piece);
         }
+        self.spend(self.at - start);
     }
 
     /// `` `…` ``: its inside is a script of its own, once its backslashes are taken away.
@@ -284,6 +277,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
         self.at = self.at.min(src.len());
         let body = &src[start + 1..self.at];
         self.at = (self.at + 1).min(src.len());
+        self.spend(body.len());
         word.dynamic = true;
         word.push(&src[start..self.at]);
         let body = if escaped { Cow::Owned(without_backslashes(body)) } else { Cow::Borrowed(body) };
@@ -293,6 +287,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
         let mut inner = Scanner::new(&body, self.depth + 1, self.visitor);
         inner.prose = quoted || self.prose;
         inner.script();
+        self.spend(8);
     }
 
     /// `(` within a word: an array's values, or an extended glob; anywhere else the word ends.
@@ -332,11 +327,13 @@ impl<'a, 'v> Scanner<'a, 'v> {
     /// The inside of `${…}`, and its brace.
     fn braces(&mut self) {
         let mut word = Word::default();
+        let mut steps = 0;
         while let Some(&b) = self.src.get(self.at) {
+            steps += 1;
             match b {
                 b'}' => {
                     self.at += 1;
-                    return;
+                    break;
                 }
                 b'\\' => self.at = (self.at + 2).min(self.src.len()),
                 b'\'' => drop(self.until_quote()),
@@ -350,13 +347,18 @@ impl<'a, 'v> Scanner<'a, 'v> {
             }
             word.text = Cow::Borrowed(b"");
         }
+        self.spend(steps);
     }
 
     /// The inside of `$((…))` and `((…))`, and the parentheses.
     pub fn arithmetic(&mut self) {
         let mut open = 2u32;
         let mut word = Word::default();
-        while let Some(&b) = self.src.get(self.at) {
+        let mut steps = 0;
+        while let Some(&b) = self.src.get(self.at)
+            && open > 0
+        {
+            steps += 1;
             match b {
                 b'$' => self.dollar(&mut word, true),
                 b'`' => self.backtick(&mut word, true),
@@ -368,13 +370,11 @@ impl<'a, 'v> Scanner<'a, 'v> {
                         b')' => open - 1,
                         _ => open,
                     };
-                    if open == 0 {
-                        return;
-                    }
                 }
             }
             word.text = Cow::Borrowed(b"");
         }
+        self.spend(steps);
     }
 }
 

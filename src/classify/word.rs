@@ -34,13 +34,18 @@ impl<'a> Word<'a> {
     }
 }
 
-/// Name and value of an assignment (`NAME=value`, `NAME+=value`), if the text is one.
+/// Name and value of an assignment (`NAME=value`, `NAME+=value`, `NAME[index]=value`), if the text is one.
 pub(super) fn assignment(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|&b| !is_name(b))?;
     if end == 0 || text[0].is_ascii_digit() {
         return None;
     }
-    let rest = text[end..].strip_prefix(b"+").unwrap_or(&text[end..]);
+    let mut rest = &text[end..];
+    if rest[0] == b'[' {
+        // No index is long; looking no further keeps a word full of brackets from costing its length squared.
+        rest = &rest[rest.iter().take(256).position(|&b| b == b']')? + 1..];
+    }
+    let rest = rest.strip_prefix(b"+").unwrap_or(rest);
     Some((&text[..end], rest.strip_prefix(b"=")?))
 }
 

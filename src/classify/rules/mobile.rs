@@ -55,21 +55,16 @@ pub(super) const TABLE: &[Entry] = &[
             other: Class::Run,
         },
     ),
-    verbs(
-        &["zig"],
-        Verbs {
-            with_value: &[],
-            verbs: &[
-                verb(Class::Test, &["test"]),
-                verb(Class::Run, &["run", "fmt"]),
-                verb(Class::Explore, &["version", "env", "targets", "zen", "help", "libc", "std"]),
-                verb(Class::Install, &["fetch"]),
-                verb(Class::Edit, &["init", "init-exe", "init-lib"]),
-            ],
-            bare: Class::Explore,
-            other: Class::Build,
-        },
-    ),
+    by(&["zig"], |call| match (call.word(1), call.word(2)) {
+        (b"test", _) | (b"build", b"test") => is(Class::Test),
+        (b"run" | b"fmt", _) | (b"build", b"run") => is(Class::Run),
+        (b"" | b"version" | b"env" | b"targets" | b"zen" | b"help" | b"libc" | b"std", _) => {
+            is(Class::Explore)
+        }
+        (b"fetch", _) => is(Class::Install),
+        (b"init" | b"init-exe" | b"init-lib", _) => is(Class::Edit),
+        _ => is(Class::Build),
+    }),
     verbs(
         &[
             "v", "odin", "vlang", "moonbit", "gdscript", "c3c", "dub", "fpm", "alr", "haxelib", "scarb",

@@ -66,9 +66,15 @@ pub(super) const TABLES: &[&[Entry]] = &[
     wrappers::TABLE,
 ];
 
+/// No path is longer (PATH_MAX, linux/limits.h); longer words are not looked through.
+const LONGEST_PATH: usize = 4096;
+
 /// The name of the rule for a call, and what it makes of it; none if there is no rule.
 pub(super) fn judge(call: &Call<'_>) -> Option<(&'static str, Found)> {
     let program = call.word(0);
+    if program.len() > LONGEST_PATH {
+        return None;
+    }
     // `./test` is not the shell's `test`: a script's own name comes first.
     if program.starts_with(b"./") || program.starts_with(b"../") {
         let by_name = script::told_by_name(program);
@@ -76,10 +82,10 @@ pub(super) fn judge(call: &Call<'_>) -> Option<(&'static str, Found)> {
             return Some(("script's name", Found::Is(judgment)));
         }
     }
-    let entry = index::find(basename(program))?;
+    let (name, entry) = index::find(basename(program))?;
     let found = entry.judge(call);
     let Found::Is(judgment) = found else {
-        return Some((entry.names[0], found));
+        return Some((name, found));
     };
     if call.asks_version() && !matches!(judgment.class, Class::Edit) {
         return Some(("version asked", is(Class::Explore)));
@@ -88,5 +94,5 @@ pub(super) fn judge(call: &Call<'_>) -> Option<(&'static str, Found)> {
     if heavy && call.has(&["--help"]) {
         return Some(("help asked", is(Class::Run)));
     }
-    Some((entry.names[0], found))
+    Some((name, found))
 }

@@ -66,7 +66,7 @@ fn execute(call: &Call<'_>, from: usize) -> Found {
         return Found::Script(script);
     }
     match call.operand(from, &["-p", "--package", "-w", "--workspace", "--prefix"]) {
-        Some(at) => match index::find(without_version(call.word(at))) {
+        Some(at) => match index::find(call.word(at)) {
             _ if call.word(at).starts_with(b"create-") => is(Class::Install),
             _ if call.word(at).starts_with(b"@") => scoped(call, at),
             Some(_) => Found::Through(at),
@@ -93,11 +93,6 @@ fn scoped(call: &Call<'_>, index: usize) -> Found {
         name if name.starts_with(b"@vue/cli") || name.starts_with(b"@nestjs/cli") => is(Class::Install),
         _ => is(Class::Run),
     }
-}
-
-/// `jest@29` → `jest`
-fn without_version(name: &[u8]) -> &[u8] {
-    name.iter().position(|&b| b == b'@').map_or(name, |at| &name[..at])
 }
 
 fn npm(call: &Call<'_>) -> Found {
@@ -147,10 +142,10 @@ fn pnpm(call: &Call<'_>) -> Found {
 
 /// `yarn jest`, `pnpm build`: a script of package.json or a package's program.
 fn bare_script(call: &Call<'_>, index: usize) -> Found {
-    match tasks::class(call.word(index)) {
-        Some(class) if index::find(call.word(index)).is_none() => is(class),
-        _ if index::find(call.word(index)).is_some() => Found::Through(index),
-        _ => is(Class::Run),
+    match tasks::of_script(call.word(index)) {
+        Some(class) => is(class),
+        None if index::find(call.word(index)).is_some() => Found::Through(index),
+        None => is(Class::Run),
     }
 }
 

@@ -1,7 +1,9 @@
 //! JavaScript's interpreters, test runners, bundlers and compilers.
 
 use super::super::call::{Call, Found, is};
-use super::super::entry::{Entry, Verbs, all, by, verb, verbs, wrap};
+use super::super::entry::{Action, Entry, Verbs, all, by, verb, verbs, wrap};
+use super::super::index;
+use super::super::word::basename;
 use super::script;
 use crate::class::Class;
 
@@ -273,40 +275,30 @@ fn interpreter(call: &Call<'_>) -> Found {
         "-O",
     ];
     match call.operand(1, with_value) {
-        // `node node_modules/.bin/jest`, `node ./node_modules/jest/bin/jest.js`
-        Some(index) => match tool(call.word(index)) {
-            Some(_) if call.word(index).windows(13).any(|part| part == b"node_modules/") => {
-                Found::Is(tool_judgment(call.word(index)))
-            }
-            _ => script_file(call.word(index)),
+        // `node node_modules/.bin/jest`, `node ./node_modules/jest/bin/jest.js`: a package's program.
+        Some(at) => match package_program(call.word(at)) {
+            Some(found) => found,
+            None => script_file(call.word(at)),
         },
         None => is(Class::Run),
     }
 }
 
-/// The name of a package's program, by the path of its file.
-fn tool(path: &[u8]) -> Option<&'static super::super::entry::Entry> {
-    let name = super::super::word::basename(path);
-    let name = name
-        .strip_suffix(b".js")
-        .or(name.strip_suffix(b".mjs"))
-        .or(name.strip_suffix(b".cjs"))
-        .unwrap_or(name);
-    super::super::index::find(name)
-}
-
-fn tool_judgment(path: &[u8]) -> super::super::call::Judgment {
-    let class = match tool(path).map(|entry| &entry.action) {
-        Some(super::super::entry::Action::Is(class)) => *class,
-        Some(super::super::entry::Action::Verbs(verbs)) => verbs.bare,
-        _ => Class::Run,
-    };
-    super::super::call::say(class)
+/// What a package's program is without a look at its arguments, by the path of its file.
+fn package_program(path: &[u8]) -> Option<Found> {
+    path.windows(13).find(|part| part == b"node_modules/")?;
+    let name = basename(path);
+    let name = [&b".js"[..], b".mjs", b".cjs"].iter().find_map(|ext| name.strip_suffix(*ext)).unwrap_or(name);
+    match &index::find(name)?.1.action {
+        Action::Is(class) => Some(is(*class)),
+        Action::Verbs(verbs) => Some(is(verbs.bare)),
+        Action::By(_) | Action::Wrap(_) => None,
+    }
 }
 
 /// A script's file: a test by its name, or not.
 pub(super) fn script_file(path: &[u8]) -> Found {
-    is(match super::super::word::basename(path) {
+    is(match basename(path) {
         name if script::is_test_script(name) => Class::Test,
         b"build.js" | b"build.mjs" | b"build.cjs" | b"build.ts" | b"esbuild.config.mjs" | b"esbuild.js" => {
             Class::Build

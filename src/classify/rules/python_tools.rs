@@ -206,13 +206,7 @@ fn project(call: &Call<'_>) -> Found {
     match call.word(index) {
         b"run" => match call.operand(index + 1, with_value) {
             // hatch runs `ENV:SCRIPT`, all of them run a project's own scripts as well as programs.
-            Some(run) => match super::super::index::find(super::super::word::basename(call.word(run))) {
-                Some(_) => Found::Through(run),
-                None => match tasks::class(call.word(run)) {
-                    Some(class) if !call.word(run).contains(&b'.') => is(class),
-                    _ => Found::Through(run),
-                },
-            },
+            Some(run) => tasks::of_script(call.word(run)).map_or(Found::Through(run), is),
             None => is(Class::Run),
         },
         b"exec" => Found::Through((index + 1).min(call.words.len() - 1)),

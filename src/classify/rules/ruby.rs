@@ -22,25 +22,17 @@ pub(super) const TABLE: &[Entry] = &[
             "bacon",
         ],
     ),
-    verbs(
-        &["bundle", "bundler"],
-        Verbs {
-            with_value: &["--gemfile"],
-            verbs: &[
-                verb(
-                    Class::Explore,
-                    &[
-                        "list", "show", "info", "outdated", "check", "viz", "platform", "doctor", "env",
-                        "which",
-                    ],
-                ),
-                verb(Class::Edit, &["init", "gem", "config", "clean"]),
-                verb(Class::Run, &["console", "open", "licenses", "audit"]),
-            ],
-            bare: Class::Install,
-            other: Class::Install,
+    by(&["bundle", "bundler"], |call| match call.operand(1, &["--gemfile"]) {
+        Some(at) => match call.word(at) {
+            b"exec" if at + 1 < call.words.len() => Found::Through(at + 1),
+            b"list" | b"show" | b"info" | b"outdated" | b"check" | b"viz" | b"platform" | b"doctor"
+            | b"env" | b"which" => is(Class::Explore),
+            b"init" | b"gem" | b"config" | b"clean" => is(Class::Edit),
+            b"console" | b"open" | b"licenses" | b"audit" => is(Class::Run),
+            _ => is(Class::Install),
         },
-    ),
+        None => is(Class::Install),
+    }),
     verbs(
         &["gem"],
         Verbs {

@@ -14,6 +14,9 @@ pub(in super::super) fn by_name(call: &Call<'_>) -> Judgment {
 
 /// The class that a script's or a test binary's name tells.
 pub(super) fn told_by_name(path: &[u8]) -> Option<Judgment> {
+    if path.len() > super::LONGEST_PATH {
+        return None;
+    }
     let lower = basename(path).to_ascii_lowercase();
     let stem = stem(&lower);
     if is_test(stem) {
@@ -28,6 +31,9 @@ pub(super) fn told_by_name(path: &[u8]) -> Option<Judgment> {
 
 /// Is it the name of a test script (`test_x.py`, `x_test.py`, `run_tests.sh`)?
 pub(super) fn is_test_script(path: &[u8]) -> bool {
+    if path.len() > super::LONGEST_PATH {
+        return false;
+    }
     let lower = basename(path).to_ascii_lowercase();
     is_test(stem(&lower))
 }

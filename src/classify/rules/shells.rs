@@ -99,7 +99,7 @@ fn shell(call: &Call<'_>) -> Found {
     let mut index = 1;
     let (mut script, mut stdin, mut checks) = (false, false, false);
     while let Some(letters) = options(call.word(index)) {
-        if call.word(index) == b"--" {
+        if matches!(call.word(index), b"--" | b"-") {
             index += 1;
             break;
         }
@@ -151,7 +151,8 @@ fn shell(call: &Call<'_>) -> Found {
 /// The letters of an option of the shell (`-lc`, `+x`); a long option keeps its second dash.
 fn options(word: &[u8]) -> Option<&[u8]> {
     match word {
-        [b'-' | b'+', rest @ ..] if !rest.is_empty() => Some(rest),
+        [b'-', rest @ ..] => Some(rest),
+        [b'+', rest @ ..] if !rest.is_empty() => Some(rest),
         _ => None,
     }
 }

@@ -89,26 +89,17 @@ fn string(code: &[u8], at: usize, quote: u8) -> (&[u8], usize) {
 }
 
 fn starts_runner(name: &[u8]) -> bool {
-    const RUNNERS: [&[u8]; 14] = [
-        b"pytest.main",
-        b"pytest.console_main",
-        b"unittest.main",
-        b"TextTestRunner",
-        b"TestLoader",
-        b"defaultTestLoader",
-        b"doctest.testmod",
-        b"doctest.testfile",
-        b"testmod",
-        b"nose.run",
-        b"nose.main",
-        b"run_doctests",
-        b"runtests",
-        b"run_tests",
-    ];
-    RUNNERS
-        .iter()
-        .any(|runner| name == *runner || name.strip_suffix(*runner).is_some_and(|rest| rest.ends_with(b".")))
-        || name.windows(17).any(|window| window == b"defaultTestLoader")
+    let (module, last) = match name.iter().rposition(|&b| b == b'.') {
+        Some(dot) => (&name[..dot], &name[dot + 1..]),
+        None => (&name[..0], name),
+    };
+    match last {
+        b"main" | b"console_main" => matches!(module, b"pytest" | b"unittest" | b"nose"),
+        b"run" => matches!(module, b"nose" | b"doctest"),
+        b"testmod" | b"testfile" | b"TextTestRunner" | b"TestLoader" | b"run_doctests" | b"runtests"
+        | b"run_tests" => true,
+        _ => module.ends_with(b"defaultTestLoader"),
+    }
 }
 
 /// `test_x(`, `case.test_x(`
@@ -119,12 +110,13 @@ fn is_test_function(name: &[u8]) -> bool {
 
 /// A command line that starts a test runner, or the word of one that names it.
 fn is_test_command(text: &[u8]) -> bool {
-    const WHOLE: [&[u8]; 6] = [b"pytest", b"py.test", b"unittest", b"tox", b"nox", b"nosetests"];
-    const WITHIN: [&[u8]; 2] = [b"-m pytest", b"-m unittest"];
-    WHOLE.contains(&text)
-        || text.starts_with(b"pytest ")
-        || text.len() < 4096
-            && WITHIN.iter().any(|part| text.windows(part.len()).any(|window| window == *part))
+    let runner = |text: &[u8]| {
+        [&b"pytest"[..], b"py.test", b"unittest", b"tox", b"nox", b"nosetests"].iter().any(|runner| {
+            text.strip_prefix(*runner).is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "))
+        })
+    };
+    let module = text.iter().take(256).position(|&b| b == b'-').map(|dash| &text[dash..]);
+    runner(text) || module.and_then(|rest| rest.strip_prefix(b"-m ")).is_some_and(runner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Names of tasks: of make's targets, npm's scripts, gradle's tasks, just's recipes …
 
+use super::super::index;
 use crate::class::Class;
 
 /// The class that a task's name tells, by the first of its parts that tells one (`test:unit`, `build-docs`).
@@ -14,6 +15,17 @@ pub(super) fn class(task: &[u8]) -> Option<Class> {
     }
     None
 }
+
+/// The class that the name of a project's own script tells, if it is no program that a rule knows better.
+pub(super) fn of_script(name: &[u8]) -> Option<Class> {
+    let file = name.contains(&b'.') || name.contains(&b'/');
+    let program = index::find(name).is_some() && !ALSO_SCRIPTS.iter().any(|script| script.as_bytes() == name);
+    if file || program { None } else { class(name) }
+}
+
+/// Programs whose names are common for scripts, which is what they are there.
+const ALSO_SCRIPTS: &[&str] =
+    &["test", "watch", "install", "patch", "link", "sync", "batch", "open", "size", "replace"];
 
 /// The first part of a task's name, split at punctuation and before capitals (`testUnit`), and what follows.
 fn next_part(name: &[u8]) -> (&[u8], &[u8]) {

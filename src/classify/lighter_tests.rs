@@ -1,0 +1,200 @@
+//! What the classifier says of commands that are lighter than an install.
+
+use super::tests::all_are;
+use super::*;
+
+#[test]
+fn programs_that_are_nothing_else_run() {
+    all_are(
+        Class::Run,
+        &[
+            "python a.py",
+            "python -c 'print(1)'",
+            "python -c \"import pytest; print(pytest.__version__)\"",
+            "python3 - <<EOF\nprint('pytest.main()')\nEOF",
+            "echo 'print(1)' | python",
+            "node a.js",
+            "node -e 'console.log(1)'",
+            "npm start",
+            "npm run dev",
+            "npm run lint",
+            "npx eslint .",
+            "ruff check .",
+            "python -m py_compile a.py",
+            "mypy src",
+            "pre-commit run -a",
+            "cargo run",
+            "cargo clippy --all-targets",
+            "go run .",
+            "go vet ./...",
+            "java -jar a.jar",
+            "docker compose up -d",
+            "docker run --rm -it ubuntu bash",
+            "docker exec web ls",
+            "./a.out",
+            "/opt/tool/bin/tool --help",
+            "psql -c 'select 1'",
+            "redis-cli ping",
+            "ssh host ls",
+            "ssh host",
+            "make lint",
+            "terraform plan",
+            "kubectl apply -f a.yaml",
+            "bash script.sh",
+            "bash < script.sh",
+            "cat script | bash",
+            "pytest --help",
+            "uvicorn a:app &",
+            "ffmpeg -i a b.mp4",
+        ],
+    );
+}
+
+#[test]
+fn version_control_is_git_whatever_its_message_quotes() {
+    all_are(
+        Class::Git,
+        &[
+            "git status",
+            "git -C a -c b=c log --oneline | head",
+            "git commit -m 'make test; pytest'",
+            "git commit -m \"run `pytest` and `make`\"",
+            "git commit -m \"$(cat <<'EOF'\npip install\npytest\nEOF\n)\"",
+            "git commit -F - <<EOF\npytest\nEOF",
+            "git show a:b > c",
+            "git diff | grep pytest",
+            "gh pr view 1",
+            "hg log",
+            "git clone --help | grep x",
+            "cd \"$(git rev-parse --show-toplevel)\"",
+            "git log --grep='pip install'",
+        ],
+    );
+}
+
+#[test]
+fn what_changes_files_edits() {
+    all_are(
+        Class::Edit,
+        &[
+            "sed -i 's/a/b/' f",
+            "sed -ni.bak 's/a/b/' f",
+            "perl -pi -e 's/a/b/' f",
+            "echo x > f",
+            "echo x >> f",
+            "cat a b >| c",
+            "ls &> list",
+            "cat > test_a.py <<'EOF'\nimport pytest\npytest.main()\nEOF",
+            "cat <<EOF | tee f\npytest\nEOF",
+            "printf x | sudo tee -a /etc/hosts > /dev/null",
+            "mv a b",
+            "cp test_a.py test_b.py",
+            "rm -rf node_modules",
+            "mkdir -p a/test",
+            "touch test_a.py",
+            "chmod +x run_tests.sh",
+            "patch -p1 < a.patch",
+            "find . -name '*.pyc' -delete",
+            "find . -name '*.pyc' -exec rm {} +",
+            "find . -print0 | xargs -0 rm -f",
+            "awk -i inplace '{print}' f",
+            "> f",
+            "for f in *; do cat $f; done > all",
+            "tar xzf a.tgz",
+            "unzip a.zip",
+            "grep x f > out.txt",
+        ],
+    );
+}
+
+#[test]
+fn looking_around_explores() {
+    all_are(
+        Class::Explore,
+        &[
+            "ls -la",
+            "grep -r 'pip install' .",
+            "grep -rn \"pytest && make\" . | head",
+            "rg 'npm test' -l",
+            "find . -name 'test_*.py' | xargs grep -l x",
+            "find . -exec grep -l x {} \\;",
+            "cat Makefile",
+            "cat f > /dev/null",
+            "ls 2>&1",
+            "ls 2>/dev/null || echo none",
+            "echo hi >&2",
+            "echo 'pytest'",
+            "echo pip install x",
+            "# pytest\nls",
+            "ls # pytest",
+            "sed -n '1,5p' f",
+            "awk '{print $1}' f",
+            "awk '$1 > 5 {print}' f",
+            "pip list",
+            "pip show x",
+            "python -m pip freeze",
+            "python --version",
+            "pytest --version",
+            "node -v",
+            "npm ls",
+            "cargo --version",
+            "go version",
+            "go env GOPATH",
+            "java -version",
+            "claude --version",
+            "which pytest",
+            "command -v pytest",
+            "type pytest",
+            "apt list --installed",
+            "dpkg -l | grep x",
+            "docker ps",
+            "kubectl get pods",
+            "curl -s https://x",
+            "curl -s https://x | jq .a",
+            "curl -s -o /dev/null -w '%{http_code}' https://x",
+            "curl -I https://x",
+            "wget -qO- https://x",
+            "ps aux | grep pytest",
+            "test -f a && echo yes",
+            "[ -d a ] && ls a",
+            "[[ $a == *.py && -f b ]] && ls",
+            "tar tzf a.tgz",
+            "unzip -l a.zip",
+            "wc -l < f",
+            "date",
+            "env | sort",
+            "jq '.scripts.test' package.json",
+            "find . -type f | while read f; do wc -l \"$f\"; done",
+            "echo $((1 + 2)) ${a:-pytest}",
+            "grep -oE 'src=[\"\\']([^\"\\']+)[\"\\']' f | head",
+            "cat <<EOF\npytest\nEOF",
+            "tmux ls",
+        ],
+    );
+}
+
+#[test]
+fn what_does_no_work_is_other() {
+    all_are(
+        Class::Other,
+        &[
+            "",
+            " \n",
+            "cd a",
+            "export A=B",
+            "source venv/bin/activate",
+            ". ./env",
+            "true",
+            "A=B",
+            "# pytest",
+            ")",
+            "sleep 5",
+            "set -e",
+            "f() { :; }; f",
+            "eval \"$(pyenv init -)\" || true",
+            "'",
+            "((",
+            "cd a; exit 1",
+        ],
+    );
+}
