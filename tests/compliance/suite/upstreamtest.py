@@ -30,6 +30,8 @@ def play(tree: str, name: str, shell: str, folder: str, limit: float, session: S
         "PATH": f"{folder}/build:{folder}/tests:/usr/local/bin:/usr/bin:/bin", "HOME": f"{folder}/home", "TMPDIR": f"{folder}/tmp",
         "BASH_TSTOUT": f"{folder}/tmp/output", "THIS_SH": "../bash", "BUILD_DIR": "../build", "TERM": "dumb", "USER": "tester",
         "AGENTSH_LOG": f"{folder}/calls.jsonl",
+        # A test copies the shell to a file named sh, which is to be bash in its POSIX mode and not this machine's sh.
+        "AGENTSH_REAL_SHELL": REAL,
     }
 
     def before() -> None:
