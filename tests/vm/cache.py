@@ -50,6 +50,10 @@ def _locked(say):
         except BlockingIOError:
             say("waiting for another preparation of the VM's files to finish")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        # What a killed preparation had begun.
+        for begun in os.listdir(root()):
+            if begun.startswith((".building-", ".kernel-")):
+                shutil.rmtree(os.path.join(root(), begun), ignore_errors=True)
         yield
 
 
