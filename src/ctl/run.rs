@@ -20,7 +20,7 @@ use std::process::Command;
 /// gets a leaf in <session>/calls, once its shell is agentsh. The session goes when the next one is made after all its
 /// processes have ended. Works as root, or in a delegated cgroup:
 ///
-///     systemd-run --user --scope -p Delegate=yes -- agentshctl run -- claude
+///   systemd-run --user --scope -p Delegate=yes -- agentshctl run -- claude
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
