@@ -5,6 +5,7 @@ use crate::cgroup::place::MOUNTED_CALLS;
 use crate::cgroup::{dir::Dir, mount, own};
 use crate::class::Class;
 use crate::classify::{Context as Overrides, Kind, Verdict, classify, classify_argv};
+use crate::launcher::table::{self, Done};
 use crate::policy::compile::in_force;
 use crate::policy::compiled::{Amount, Policy};
 use crate::policy::knob::Knob;
@@ -132,7 +133,7 @@ impl Explained<'_> {
 
     /// Does it get a leaf?
     fn leaf(&self) -> bool {
-        self.verdict.class != Class::Agent && self.verdict.kind == Kind::Command
+        self.verdict.class != Class::Agent && table::by_kind(self.verdict.kind) == Done::Supervised
     }
 
     fn json(&self) -> Value {
@@ -176,6 +177,7 @@ impl Explained<'_> {
         row("rule", format!("{rule}  ({place})"));
         match verdict.kind {
             Kind::Command => {}
+            kind if self.leaf() => row("kind", kind.name().into()),
             kind => row("kind", format!("{}: no leaf", kind.name())),
         }
         if verdict.hooks {
@@ -270,6 +272,14 @@ mod tests {
         let told = of(&loaded, "claude -p hello", None);
         assert_eq!(told.json()["leaf"], false);
         assert!(told.text().contains("no leaf") && !told.text().contains("memory.high"), "{}", told.text());
+    }
+
+    #[test]
+    fn what_an_agent_runs_for_itself_gets_a_leaf_like_any_call() {
+        let loaded = with("");
+        let told = of(&loaded, "env", None);
+        assert_eq!((&told.json()["kind"], &told.json()["leaf"]), (&json!("probe"), &json!(true)));
+        assert!(told.text().contains("memory.high") && !told.text().contains("no leaf"), "{}", told.text());
     }
 
     #[test]
