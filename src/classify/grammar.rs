@@ -42,6 +42,7 @@ impl<'a> Scanner<'a, '_> {
         let mut place = self.new_pipeline();
         let mut esac = false;
         while !self.ended() {
+            self.spend(6);
             self.blanks();
             match (self.peek(0), self.peek(1)) {
                 _ if self.ended() => break,

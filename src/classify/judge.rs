@@ -11,7 +11,7 @@ use std::panic::Location;
 
 /// So many bytes are looked at, each as often as it is unquoted and read again; what comes after doesn't count.
 /// At some 2 ns each this keeps the longest command (128 kB) under a millisecond.
-pub(super) const STEPS: usize = 400_000;
+pub(super) const STEPS: usize = 320_000;
 /// What a simple command costs besides its bytes, in the same unit.
 const STEPS_OF_COMMAND: usize = 60;
 /// So many functions and variables of one script are remembered.

@@ -46,6 +46,8 @@ fn programs_that_are_nothing_else_run() {
             "pytest --help",
             "uvicorn a:app &",
             "ffmpeg -i a b.mp4",
+            "service postgresql start",
+            "systemctl restart nginx",
         ],
     );
 }
@@ -169,6 +171,10 @@ fn looking_around_explores() {
             "grep -oE 'src=[\"\\']([^\"\\']+)[\"\\']' f | head",
             "cat <<EOF\npytest\nEOF",
             "tmux ls",
+            "systemctl status nginx",
+            "ip addr show",
+            "crontab -l",
+            "mount",
         ],
     );
 }

@@ -43,7 +43,9 @@ pub(super) fn assignment(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = &text[end..];
     if rest[0] == b'[' {
         // No index is long; looking no further keeps a word full of brackets from costing its length squared.
-        rest = &rest[rest.iter().take(256).position(|&b| b == b']')? + 1..];
+        let near = &rest[..rest.len().min(256)];
+        let end = near.windows(2).position(|pair| matches!(pair, b"]=" | b"]+"))?;
+        rest = &rest[end + 1..];
     }
     let rest = rest.strip_prefix(b"+").unwrap_or(rest);
     Some((&text[..end], rest.strip_prefix(b"=")?))

@@ -92,9 +92,13 @@ fn main() -> ExitCode {
         let input = mutated(&corpus, &mut random);
         inputs += 1;
         bytes += input.len() as u64;
-        let before = cpu_time();
-        let panicked = catch_unwind(AssertUnwindSafe(|| classify(&input, &Context { rules: &[] }))).is_err();
-        let took = cpu_time().saturating_sub(before);
+        let (panicked, mut took) = run(&input);
+        for _ in 0..4 {
+            if !panicked && took > worst.0 {
+                // Page faults and what else runs here count too: only what is slow every time is.
+                took = took.min(run(&input).1);
+            }
+        }
         let others = AssertUnwindSafe(|| {
             let argv: Vec<&[u8]> = input.split(|&b| b == b' ').collect();
             classify_argv(&argv, &Context { rules: &[] });
@@ -124,6 +128,13 @@ fn main() -> ExitCode {
         worst.1[..worst.1.len().min(120)].escape_ascii()
     );
     if inputs == 0 || panics > 0 || slow > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Did it panic, and what did it take?
+fn run(input: &[u8]) -> (bool, Duration) {
+    let before = cpu_time();
+    let panicked = catch_unwind(AssertUnwindSafe(|| classify(input, &Context { rules: &[] }))).is_err();
+    (panicked, cpu_time().saturating_sub(before))
 }
 
 /// The CPU time of this thread.

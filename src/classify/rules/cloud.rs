@@ -1,6 +1,6 @@
 //! Infrastructure and clouds.
 
-use super::super::call::is;
+use super::super::call::{is, one_of};
 use super::super::entry::{Entry, Verbs, all, by, verb, verbs};
 use crate::class::Class;
 
@@ -73,6 +73,29 @@ pub(super) const TABLE: &[Entry] = &[
             is(if asks { Class::Explore } else { Class::Run })
         },
     ),
+    // The machine's services and settings: asked, or changed.
+    by(
+        &[
+            "systemctl",
+            "service",
+            "supervisorctl",
+            "rc-service",
+            "initctl",
+            "crontab",
+            "mount",
+            "sysctl",
+            "ip",
+            "ifconfig",
+            "openssl",
+        ],
+        |call| {
+            let asks = call.words.len() == 1
+                || call
+                    .args()
+                    .any(|arg| arg.starts_with(b"list") || arg.starts_with(b"is-") || one_of(arg, ASKING));
+            is(if asks { Class::Explore } else { Class::Run })
+        },
+    ),
     all(
         Class::Run,
         &[
@@ -94,13 +117,7 @@ pub(super) const TABLE: &[Entry] = &[
             "sam",
             "chalice",
             "molecule",
-            "systemctl",
-            "service",
-            "supervisorctl",
-            "initctl",
-            "rc-service",
             "launchctl",
-            "crontab",
             "at",
             "batch",
             "nginx",
@@ -123,7 +140,6 @@ pub(super) const TABLE: &[Entry] = &[
             "gpg-agent",
             "certbot",
             "mkcert",
-            "openssl",
             "ollama",
             "vllm",
             "mlflow",
@@ -170,14 +186,10 @@ pub(super) const TABLE: &[Entry] = &[
             "insmod",
             "modprobe",
             "rmmod",
-            "mount",
             "umount",
             "losetup",
             "iptables",
             "nft",
-            "sysctl",
-            "ip",
-            "ifconfig",
             "useradd",
             "usermod",
             "groupadd",
@@ -200,4 +212,21 @@ pub(super) const TABLE: &[Entry] = &[
             "xdg-open",
         ],
     ),
+];
+
+/// Operands and options by which a service manager or a setting is only asked.
+const ASKING: &[&str] = &[
+    "status",
+    "show",
+    "cat",
+    "addr",
+    "a",
+    "route",
+    "link",
+    "-l",
+    "-a",
+    "--status-all",
+    "version",
+    "ciphers",
+    "x509",
 ];
