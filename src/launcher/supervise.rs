@@ -124,6 +124,10 @@ impl Supervision<'_> {
 
     /// Takes every child's change; gives the shell's end.
     fn children(&self, guard: &mut Guard) -> Option<(Change, Used)> {
+        // It can be waited for only once: should we fail right after that, the lifeboat must know.
+        if let Some(end) = process::end_of(self.shell) {
+            lifeboat::ended(end);
+        }
         let mut after_stop = None;
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
         while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {
@@ -131,10 +135,7 @@ impl Supervision<'_> {
                 continue;
             }
             match change {
-                Change::Exited(_) | Change::Killed(_) => {
-                    lifeboat::ended(change);
-                    return Some((change, used));
-                }
+                Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
                 Change::Stopped(number) if self.is_still_stopped() => {
                     guard.let_run();
                     signal::raise_default(number);

@@ -1,6 +1,5 @@
 //! Our own process, and waiting for the child.
 
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -42,17 +41,34 @@ pub fn changed(pid: i32) -> Option<(i32, Change, Used)> {
 
 /// Has this child ended? It stays to be waited for.
 pub fn has_ended(pid: i32) -> bool {
-    has_changed(pid, WaitPidFlag::WEXITED)
+    end_of(pid).is_some()
+}
+
+/// How this child has ended, if it has. It stays to be waited for.
+pub fn end_of(pid: i32) -> Option<Change> {
+    peek(pid, libc::WEXITED)
 }
 
 /// Has this stopped child been continued or ended since? It stays to be waited for.
 pub fn has_gone_on(pid: i32) -> bool {
-    has_changed(pid, WaitPidFlag::WEXITED | WaitPidFlag::WCONTINUED)
+    peek(pid, libc::WEXITED | libc::WCONTINUED).is_some()
 }
 
-fn has_changed(pid: i32, how: WaitPidFlag) -> bool {
-    let flags = how | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    !matches!(waitid(Id::Pid(nix::unistd::Pid::from_raw(pid)), flags), Ok(WaitStatus::StillAlive))
+fn peek(pid: i32, how: i32) -> Option<Change> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = how | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a valid buffer; zeroed is a valid siginfo, of no process.
+    let (failed, info) = unsafe {
+        (libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), flags), info.assume_init())
+    };
+    // SAFETY: waitid gives a SIGCHLD's siginfo, or leaves it zeroed.
+    let (child, status) = unsafe { (info.si_pid(), info.si_status()) };
+    match info.si_code {
+        _ if failed != 0 || child == 0 => None,
+        libc::CLD_EXITED => Some(Change::Exited(status)),
+        libc::CLD_CONTINUED => Some(Change::Continued),
+        _ => Some(Change::Killed(status)),
+    }
 }
 
 /// Waits until the child has ended, whatever else happens to it meanwhile; none if it isn't ours.
