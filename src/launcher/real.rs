@@ -4,6 +4,7 @@ use super::circle::{self, Entered};
 use super::env::Env;
 use super::identity::{Identity, basename};
 use super::note::{self, Program};
+use nix::errno::Errno;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -114,7 +115,11 @@ fn suits(path: &Path) -> Suits {
         Program::Unreadable if !is_our_file(path) => Suits::Perhaps,
         Program::Unreadable | Program::Ourselves | Program::Not => Suits::No,
     };
-    if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() { suits } else { Suits::No }
+    match nix::unistd::access(path, nix::unistd::AccessFlags::X_OK) {
+        // Where a sandbox won't even say, execve will.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => suits,
+        Err(_) => Suits::No,
+    }
 }
 
 fn is_our_file(path: &Path) -> bool {

@@ -111,8 +111,9 @@ fn become_program(start: &Start, parent: i32) -> ! {
     if start.death_signal != 0 {
         // SAFETY: prctl with integer arguments.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal) };
-        // SAFETY: getppid has no preconditions.
-        if unsafe { libc::getppid() } != parent {
+        // SAFETY: getppid has no preconditions. (Where a sandbox refuses it or getpid, they are negative.)
+        let seen = unsafe { libc::getppid() };
+        if seen >= 0 && parent > 0 && seen != parent {
             super::exec::exit_now(128 + libc::SIGKILL);
         }
     }

@@ -2,7 +2,7 @@
 
 import importlib
 
-MODULES = ("kernel", "files", "limits", "realshell", "log", "policies", "cgroups", "namespaces", "callers")
+MODULES = ("kernel", "files", "limits", "realshell", "log", "policies", "cgroups", "namespaces", "callers", "sweep")
 
 
 def load() -> None:

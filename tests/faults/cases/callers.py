@@ -114,7 +114,7 @@ def _storm(stage):
 @scene("A fault of the launcher's own, at whatever moment, is not the command's: it runs once and ends the same", needs="shell", wrong=[], tried=True)
 def _bug(stage):
     wrong, tried = [], 0
-    for number in range(0, 400, 3):
+    for number in range(0, 400, 2):
         done, reached = jump_to_nowhere(stage, number, "-c", PROBE)
         if not reached:
             break

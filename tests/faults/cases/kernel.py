@@ -22,6 +22,10 @@ for _error in (errno.ENOSYS, errno.EPERM):
     alike(f"Seccomp: prctl refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "prctl"))
 
 
+for _call in ("clone3", "signalfd4", "ppoll", "close_range", "flock", "mkdirat", "fgetxattr", "getsid"):
+    fault(f"Seccomp: {_call} answered with SIGSYS", before=lambda _, c=_call: refusals.refuse(None, c))
+
+
 @scene("Seccomp: a refused ppoll is no reason to spin", cpu_was_used=False, status="exit 0")
 def _no_spinning(stage):
     child = stage.start("-c", "sleep 1.5", before=lambda _: refusals.refuse(errno.ENOSYS, "ppoll"))

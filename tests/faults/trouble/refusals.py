@@ -16,17 +16,17 @@ CALLS = {
     "getrandom": 318, "statx": 332, "clone3": 435, "close_range": 436, "openat2": 437, "faccessat2": 439,
 }
 PR_SET_SECCOMP, FILTER = 22, 2
-_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_ALLOW, _ERRNO, _TRAP = 0x7FFF0000, 0x00050000, 0x00030000
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 
 
-def refuse(error: int, *names: str | int) -> None:
-    """From now on these system calls fail with this error, for us and what we become."""
+def refuse(error: int | None, *names: str | int) -> None:
+    """From now on these system calls fail with this error, or raise SIGSYS, for us and what we become."""
     numbers = [CALLS.get(name, name) for name in names]
     program = [struct.pack("HBBI", _LOAD, 0, 0, 0)]
     for left, number in enumerate(reversed(numbers)):
         program.insert(1, struct.pack("HBBI", _EQUAL, left + 1, 0, number))
-    program += [struct.pack("HBBI", _RETURN, 0, 0, _ALLOW), struct.pack("HBBI", _RETURN, 0, 0, _ERRNO | error)]
+    program += [struct.pack("HBBI", _RETURN, 0, 0, _ALLOW), struct.pack("HBBI", _RETURN, 0, 0, _TRAP if error is None else _ERRNO | error)]
     code = ctypes.create_string_buffer(b"".join(program))
 
     class Program(ctypes.Structure):
