@@ -115,6 +115,8 @@ const CRITICAL_NS: u64 = 100 * MS;
 const QUIET_NS: u64 = 2_000 * MS;
 /// Forks refused for so long without a pause: no build system goes on like that.
 const FORKS_NS: u64 = 3_000 * MS;
+/// No fork refused for so long is a pause.
+const FORKS_PAUSE_NS: u64 = 1_000 * MS;
 /// A raise is waited for so long beyond the timeout.
 const RAISE_LAST_NS: u64 = 500 * MS;
 /// The share of the time that counts as standing still.
@@ -141,7 +143,8 @@ pub struct Law {
     no_freeze_before: u64,
     /// Since when it has stood still, and for how much of that time.
     stall: Option<(u64, u64)>,
-    forks_since: Option<u64>,
+    /// Since when forks have been refused without a pause, and when the last one was.
+    forks: Option<(u64, u64)>,
     totals: Totals,
 }
 
@@ -165,7 +168,7 @@ impl Law {
             frozen_since: None,
             no_freeze_before: 0,
             stall: None,
-            forks_since: None,
+            forks: None,
             totals: Totals::default(),
         }
     }
@@ -340,15 +343,17 @@ impl Law {
         }
     }
 
-    /// A fork bomb whose shell still lives: it forks on although every fork fails.
+    /// A fork bomb whose shell still lives: it forks on although every fork fails. Its processes come and go, so it isn't full
+    /// at every look; what counts is that forks are refused without a pause.
     fn watch_forks(&mut self, sample: &Sample, last: &Sample, step: &mut Step) {
-        if !sample.pids_full || sample.refused_forks == 0 {
-            self.forks_since = None;
-        } else if sample.refused_forks > last.refused_forks {
-            let since = *self.forks_since.get_or_insert(sample.now);
-            if sample.now - since >= FORKS_NS && step.kill.is_none() {
+        if sample.refused_forks > last.refused_forks {
+            let (since, _) = self.forks.unwrap_or((sample.now, 0));
+            self.forks = Some((since, sample.now));
+            if sample.now - since >= FORKS_NS && sample.pids_full && step.kill.is_none() {
                 step.kill = Some(Reason::ForkedOn);
             }
+        } else if self.forks.is_some_and(|(_, latest)| sample.now - latest >= FORKS_PAUSE_NS) {
+            self.forks = None;
         }
     }
 
@@ -376,7 +381,7 @@ impl Law {
         if self.frozen() || sample.strain != Strain::None {
             next = next.min(20 * MS);
         }
-        if self.stall.is_some() || self.forks_since.is_some() {
+        if self.stall.is_some() || self.forks.is_some() {
             next = next.min(100 * MS);
         }
         next

@@ -331,9 +331,21 @@ fn forks_refused_on_and_on_end_the_call_and_a_few_do_not() {
     let mut bomb = Run::new(&born_open());
     bomb.go(4000, |s| (s.pids_full, s.refused_forks) = (true, s.refused_forks + 1));
     assert!(matches!(bomb.killed(), Some((3000..=3100, Reason::ForkedOn))));
-    let mut busy = Run::new(&born_open());
-    busy.go(10_000, |s| (s.pids_full, s.refused_forks) = (s.now % (2000 * MS) == 0, s.refused_forks + 1));
-    assert_eq!(busy.killed(), None);
+    let mut restless = Run::new(&born_open());
+    let come_and_go = |s: &mut Sample| {
+        (s.pids_full, s.refused_forks) = (!s.now.is_multiple_of(50 * MS), s.refused_forks + 1);
+    };
+    restless.go(4000, come_and_go);
+    assert_eq!(restless.killed().map(|(_, why)| why), Some(Reason::ForkedOn));
+    let mut pauses = Run::new(&born_open());
+    pauses.go(20_000, |s| {
+        s.pids_full = true;
+        s.refused_forks += u64::from(s.now % (2000 * MS) < 500 * MS);
+    });
+    assert_eq!(pauses.killed(), None);
+    let mut below = Run::new(&born_open());
+    below.go(10_000, |s| (s.pids_full, s.refused_forks) = (false, s.refused_forks + 1));
+    assert_eq!(below.killed(), None, "refused by another limit than its own");
 }
 
 #[test]

@@ -59,13 +59,15 @@ impl Voice {
         held.into_iter().chain(path.map(AsRawFd::as_raw_fd))
     }
 
-    /// Lets go of what the command itself holds no more; of a pipe also where that can't be told.
+    /// Lets go of what the command itself holds no more.
     pub fn follow(&mut self, child: i32) {
         let Voice::Held { follow: true, pipe } = self else { return };
         let gone = match fd::same_open_file(2, child, 2) {
             // A process that has ended holds nothing, but that is no letting go.
             Some(same) => !same && !process::has_ended(child),
-            None => pipe.is_some(),
+            // No kcmp in this kernel: a pipe is told by its number.
+            None if pipe.is_some() => !holds_the_same(child) && !process::has_ended(child),
+            None => false,
         };
         if gone {
             fd::close_standard(2);
@@ -87,6 +89,11 @@ impl Voice {
             Voice::None => false,
         }
     }
+}
+
+fn holds_the_same(child: i32) -> bool {
+    let theirs = std::fs::read_link(format!("/proc/{child}/fd/2"));
+    std::fs::read_link("/proc/self/fd/2").is_ok_and(|ours| theirs.is_ok_and(|theirs| ours == theirs))
 }
 
 fn write_soon(to: &impl AsRawFd, text: &str) -> bool {

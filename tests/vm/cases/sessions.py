@@ -1,5 +1,6 @@
 """What the cases about sessions share: the programs under test, small cgroup helpers, and `report`."""
 
+import atexit
 import os
 import subprocess
 import time
@@ -8,6 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 CGROUPS = "/sys/fs/cgroup"
 POOL = f"{CGROUPS}/agentsh"
+POLICY = "/etc/agentsh/policy.d/case.yaml"
 MIB = 1 << 20
 # The system's: the one that runs this may lie in a folder that only root may enter.
 PYTHON = "/usr/bin/python3"
@@ -87,9 +89,10 @@ def agent(*arguments, script, seconds=60, **options):
 
 
 def policy(text):
-    """Puts a system policy into force."""
+    """Puts a system policy into force, until this case ends: the next one has the same machine."""
+    atexit.register(lambda: os.path.exists(POLICY) and os.unlink(POLICY))
     os.makedirs("/etc/agentsh/policy.d", exist_ok=True)
-    write("/etc/agentsh/policy.d/case.yaml", "version: 1\n" + text)
+    write(POLICY, "version: 1\n" + text)
     compiled = run(program("agentshctl"), "policy", "compile")
     if compiled.returncode:
         raise SystemExit(f"the policy doesn't compile: {compiled.stderr}")
