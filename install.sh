@@ -303,11 +303,23 @@ undo() {
             dir) rmdir "$root$path" 2>/dev/null || true ;;
         esac
     done < <(tac "$journal")
-    what=$(tac "$journal")
-    rm -f "$journal" "$journal.agentsh-new"
+    # The journal goes last, and with the folders that came with it in one rename: killed between the two, the next run
+    # would know nothing of them. Where somebody else has put something into them, they stay.
+    local top=''
     while read -r what path; do
-        [ "$what" != dir ] || rmdir "$root$path" 2>/dev/null || true
-    done <<<"$what"
+        [[ $what != dir || -n $top || $prefix/ != "$path"/* ]] || top=$path
+    done <"$journal"
+    if [ -n "$top" ] && [ -z "$(find "$root$top" ! -type d ! -path "$journal" -print -quit)" ]; then
+        rm -rf "$root$top.agentsh-new"
+        mv -T "$root$top" "$root$top.agentsh-new"
+        rm -rf "$root$top.agentsh-new"
+    else
+        what=$(tac "$journal")
+        rm -f "$journal" "$journal.agentsh-new"
+        while read -r what path; do
+            [ "$what" != dir ] || rmdir "$root$path" 2>/dev/null || true
+        done <<<"$what"
+    fi
     say "agentsh is gone from ${root:-this machine}, and what was there before is back"
 }
 
