@@ -3,6 +3,7 @@
 use super::call::{Call, note};
 use super::env::Env;
 use super::report;
+use super::sentinel::Sentinel;
 use super::supervise::{Guard, Supervision};
 use super::voice::Voice;
 use crate::cgroup::governor::Governor;
@@ -66,7 +67,9 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     fd::close_all_but(&mut keep);
     let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s));
     let mut guard = Guard(governor);
-    let (change, used) = Supervision { shell: pid, signals: &signals, voice: &mut voice }.run(&mut guard);
+    let sentinel = Sentinel::of(&call.record.command);
+    let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
+    let (change, used) = supervision.run(&mut guard);
     let verdict = guard.0.map(|governor| governor.verdict());
     call.record.duration = Duration::from_nanos(process::monotonic_ns() - begun);
     call.record.outcome = report::outcome(change);

@@ -3,8 +3,8 @@
 //! A third member of the group, that only we know of, answers it: it blocks everything and sleeps. A signal to the
 //! group is pending in it before it reaches us, as the kernel goes through a group from its newest member to its oldest
 //! (kernel/signal.c, __kill_pgrp_info over a list that pid.c adds to at the front); a signal to our pid never is.
-//! Only made once the shell (or what it became) really catches a signal that is used for ending things: for all the
-//! others the question doesn't matter.
+//! Only made where the shell (or what it became) catches a signal that is used for ending things: at once if the command
+//! speaks of traps, else when it is seen to catch one. For all the others the question doesn't matter.
 
 use super::forward;
 use crate::sys::{process, spawn};
@@ -16,10 +16,15 @@ const ENDING: [i32; 6] =
 const ALWAYS_CAUGHT: u64 = 1 << (libc::SIGINT - 1) | 1 << (libc::SIGCHLD - 1);
 
 /// The sleeping process, if there is one.
-#[derive(Default)]
 pub struct Sentinel(Option<i32>);
 
 impl Sentinel {
+    /// One for a command that has just been started.
+    pub fn of(command: &[u8]) -> Sentinel {
+        let traps = command.windows(4).any(|word| word == b"trap");
+        Sentinel(traps.then(spawn::sleeper).flatten())
+    }
+
     /// Makes one if the shell has begun to catch a signal that matters.
     pub fn update(&mut self, shell: i32) {
         if self.0.is_some() {

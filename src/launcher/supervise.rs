@@ -55,20 +55,21 @@ pub struct Supervision<'a> {
     pub signals: &'a Stream,
     /// fd 2.
     pub voice: &'a mut Voice,
+    /// What tells a signal to the group.
+    pub sentinel: Sentinel,
 }
 
 impl Supervision<'_> {
     /// Watches until the shell has ended.
     pub fn run(&mut self, guard: &mut Guard) -> (Change, Used) {
         let we_lead = process::leads_session();
-        let mut sentinel = Sentinel::default();
         let mut interval = SOONEST;
         let mut next_look = process::monotonic_ns() + nanos(SOONEST);
         loop {
             let now = process::monotonic_ns();
             let guard_wants = guard.tick(now);
             if now >= next_look {
-                sentinel.update(self.shell);
+                self.sentinel.update(self.shell);
                 self.voice.follow(self.shell);
                 interval = (interval * 2).min(SLOWEST);
                 next_look = now + nanos(interval);
@@ -81,15 +82,15 @@ impl Supervision<'_> {
                 let told_by_kernel = received.signal == libc::SIGCHLD && received.code > 0;
                 if !told_by_kernel {
                     let sender = Sender { inside: self.sent_by_the_call(&received), we_lead };
-                    self.pass(&received, sender, &mut sentinel, guard);
+                    self.pass(&received, sender, guard);
                 } else if let Some(end) = self.children(guard) {
-                    sentinel.dismiss();
+                    self.sentinel.dismiss();
                     return end;
                 }
             }
             // Asked at every turn: the kernel's SIGCHLD is lost in one that somebody sent and that is still pending.
             if let Some(end) = self.children(guard) {
-                sentinel.dismiss();
+                self.sentinel.dismiss();
                 return end;
             }
         }
@@ -99,13 +100,13 @@ impl Supervision<'_> {
         received.code == libc::SI_USER && forward::is_inside(received.pid as i32, self.shell)
     }
 
-    fn pass(&self, received: &Received, sender: Sender, sentinel: &mut Sentinel, guard: &mut Guard) {
+    fn pass(&mut self, received: &Received, sender: Sender, guard: &mut Guard) {
         let on = match forward::decide(received, sender) {
             Pass::Drop => false,
             Pass::On => true,
             // To go on concerns a stopped shell only; one that went on by itself may have been stopped anew.
             Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell).unwrap_or(true),
-            Pass::Ask => match sentinel.was_group(received.signal) {
+            Pass::Ask => match self.sentinel.was_group(received.signal) {
                 Some(group) => !group,
                 // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
                 None => true,
