@@ -239,6 +239,7 @@ take() {
         same_file "$root$place" "$root$original"
     fi
     if [ -n "$package" ] && ! diverts_to "$package" "$original"; then
+        note "file /var/lib/dpkg/diversions-new" # what dpkg-divert leaves when it is killed
         divert --divert "$original" --add "$package"
     fi
     same_file "$root$prefix/bin/agentsh" "$root$place"
