@@ -1,11 +1,11 @@
 //! Claiming a leaf: an idle one of the class's pool, or a fresh one. No directory is read: slots are tried by name.
 
 use super::dir::Dir;
-use super::leaf::{IDLE_MAX, Leaf, POOL_SIZE, Peak};
+use super::leaf::{IDLE_MAX, Leaf, POOL_SIZE, Peak, unhand};
 use super::limits::{Context, LeafLimits};
 use super::place::Session;
 use super::usage::Counters;
-use super::{mark, meminfo, sweep};
+use super::{mark, meminfo};
 use crate::class::Class;
 use crate::policy::compiled::{Amount, Knobs};
 use nix::errno::Errno;
@@ -106,7 +106,8 @@ impl Session {
         match idle(&dir)? {
             Idle::Clean => {}
             Idle::Leftover => {
-                sweep::leftover(&dir);
+                // Its launcher may have been killed: nothing of ours may make it stand still.
+                unhand(&dir);
                 return Err(Errno::EBUSY);
             }
             Idle::Dirty => {
@@ -182,7 +183,7 @@ enum Idle {
     Clean,
     /// Somebody lives in it, and its launcher is gone.
     Leftover,
-    /// Memory or cgroups are left in it.
+    /// Memory or cgroups are left in it, or it was killed.
     Dirty,
 }
 
@@ -197,7 +198,8 @@ fn idle(dir: &Dir) -> Result<Idle, Errno> {
     }
     let full = dir.read_u64("memory.current").is_ok_and(|n| n >= IDLE_MAX);
     let threaded = dir.read("cgroup.type", &mut buf)? != b"domain\n";
-    if full || threaded || dir.identity()?.children > 0 {
+    let identity = dir.identity()?;
+    if full || threaded || identity.children > 0 || identity.killed {
         return Ok(Idle::Dirty);
     }
     Ok(Idle::Clean)

@@ -5,6 +5,7 @@
 //! While others do, the call gives way in steps: its high goes down to the contended value, then it is frozen (5 s at a
 //! stretch), then killed. A call that has stood still over its high for too long is helped or ended, never left.
 
+use super::forks::Forks;
 use super::limits::{LeafLimits, least};
 use std::time::Duration;
 
@@ -113,10 +114,6 @@ const CALM_NS: u64 = 200 * MS;
 const CRITICAL_NS: u64 = 100 * MS;
 /// Without growth for so long, a raised high comes down again.
 const QUIET_NS: u64 = 2_000 * MS;
-/// Forks refused for so long without a pause: no build system goes on like that.
-const FORKS_NS: u64 = 3_000 * MS;
-/// No fork refused for so long is a pause.
-const FORKS_PAUSE_NS: u64 = 1_000 * MS;
 /// A raise is waited for so long beyond the timeout.
 const RAISE_LAST_NS: u64 = 500 * MS;
 /// The share of the time that counts as standing still.
@@ -143,8 +140,8 @@ pub struct Law {
     no_freeze_before: u64,
     /// Since when it has stood still, and for how much of that time.
     stall: Option<(u64, u64)>,
-    /// Since when forks have been refused without a pause, and when the last one was.
-    forks: Option<(u64, u64)>,
+    forks: Forks,
+    pids_max: Option<u64>,
     totals: Totals,
 }
 
@@ -168,7 +165,8 @@ impl Law {
             frozen_since: None,
             no_freeze_before: 0,
             stall: None,
-            forks: None,
+            forks: Forks::default(),
+            pids_max: limits.pids_max.map(u64::from),
             totals: Totals::default(),
         }
     }
@@ -222,7 +220,7 @@ impl Law {
             }
         }
         self.watch_stall(sample, &last, passed, &mut step);
-        self.watch_forks(sample, &last, &mut step);
+        self.watch_forks(sample, &mut step);
         if self.frozen_since.is_some_and(|since| now - since >= FREEZE_MAX_NS) {
             self.thaw(now, THAW_MIN_NS);
             step.freeze = Some(false);
@@ -343,17 +341,13 @@ impl Law {
         }
     }
 
-    /// A fork bomb whose shell still lives: it forks on although every fork fails. Its processes come and go, so it isn't full
-    /// at every look; what counts is that forks are refused without a pause.
-    fn watch_forks(&mut self, sample: &Sample, last: &Sample, step: &mut Step) {
-        if sample.refused_forks > last.refused_forks {
-            let (since, _) = self.forks.unwrap_or((sample.now, 0));
-            self.forks = Some((since, sample.now));
-            if sample.now - since >= FORKS_NS && sample.pids_full && step.kill.is_none() {
-                step.kill = Some(Reason::ForkedOn);
-            }
-        } else if self.forks.is_some_and(|(_, latest)| sample.now - latest >= FORKS_PAUSE_NS) {
-            self.forks = None;
+    /// A fork bomb whose shell still lives: it forks on although its forks fail.
+    fn watch_forks(&mut self, sample: &Sample, step: &mut Step) {
+        let Some(limit) = self.pids_max else { return };
+        if self.forks.is_bomb(sample.now, sample.refused_forks, limit, sample.pids_full)
+            && step.kill.is_none()
+        {
+            step.kill = Some(Reason::ForkedOn);
         }
     }
 
@@ -381,7 +375,7 @@ impl Law {
         if self.frozen() || sample.strain != Strain::None {
             next = next.min(20 * MS);
         }
-        if self.stall.is_some() || self.forks.is_some() {
+        if self.stall.is_some() || self.forks.recent() {
             next = next.min(100 * MS);
         }
         next

@@ -329,11 +329,11 @@ fn a_signal_thaws_and_keeps_the_freezer_off_for_a_while() {
 #[test]
 fn forks_refused_on_and_on_end_the_call_and_a_few_do_not() {
     let mut bomb = Run::new(&born_open());
-    bomb.go(4000, |s| (s.pids_full, s.refused_forks) = (true, s.refused_forks + 1));
+    bomb.go(4000, |s| (s.pids_full, s.refused_forks) = (true, s.now / MS));
     assert!(matches!(bomb.killed(), Some((3000..=3100, Reason::ForkedOn))));
     let mut restless = Run::new(&born_open());
     let come_and_go = |s: &mut Sample| {
-        (s.pids_full, s.refused_forks) = (!s.now.is_multiple_of(50 * MS), s.refused_forks + 1);
+        (s.pids_full, s.refused_forks) = (!s.now.is_multiple_of(50 * MS), s.now / MS);
     };
     restless.go(4000, come_and_go);
     assert_eq!(restless.killed().map(|(_, why)| why), Some(Reason::ForkedOn));
@@ -344,7 +344,7 @@ fn forks_refused_on_and_on_end_the_call_and_a_few_do_not() {
     });
     assert_eq!(pauses.killed(), None);
     let mut below = Run::new(&born_open());
-    below.go(10_000, |s| (s.pids_full, s.refused_forks) = (false, s.refused_forks + 1));
+    below.go(10_000, |s| (s.pids_full, s.refused_forks) = (false, s.now / MS));
     assert_eq!(below.killed(), None, "refused by another limit than its own");
 }
 

@@ -5,7 +5,7 @@ use super::parse;
 use crate::sys::{flock, xattr};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat, write};
 use std::ffi::CStr;
@@ -31,6 +31,8 @@ pub struct Identity {
     pub children: u64,
     /// The owner.
     pub uid: u32,
+    /// Has [`Dir::kill`] been used on it?
+    pub killed: bool,
 }
 
 impl Dir {
@@ -53,6 +55,12 @@ impl Dir {
     pub fn child(&self, name: &str) -> Result<Dir, Errno> {
         let fd = openat(&self.fd, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
         Ok(Dir { fd, path: self.path.join(name) })
+    }
+
+    /// Another handle on the same open directory: a lock is held until both are closed.
+    pub fn again(&self) -> Result<Dir, Errno> {
+        let fd = self.fd.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
+        Ok(Dir { fd, path: self.path.clone() })
     }
 
     /// Makes a child cgroup and opens it; `EEXIST` if there is one.
@@ -87,7 +95,22 @@ impl Dir {
     /// Its id, children and owner.
     pub fn identity(&self) -> Result<Identity, Errno> {
         let stat = fstat(&self.fd)?;
-        Ok(Identity { id: stat.st_ino, children: (stat.st_nlink as u64).saturating_sub(2), uid: stat.st_uid })
+        Ok(Identity {
+            id: stat.st_ino,
+            children: (stat.st_nlink as u64).saturating_sub(2),
+            uid: stat.st_uid,
+            killed: stat.st_mode & Mode::S_ISVTX.bits() != 0,
+        })
+    }
+
+    /// Ends every process in it (cgroup.kill, Linux 5.14), and marks it by the sticky bit, which fstat tells of: it must
+    /// not be used again. From 6.14 on (and in 6.12's later versions) whatever is cloned into it from elsewhere would be
+    /// killed at birth, as the kernel compares its count of kills with that of the parent's cgroup (kernel/cgroup/cgroup.c,
+    /// cgroup_css_set_fork).
+    pub fn kill(&self) -> Result<(), Errno> {
+        // Not our own directory: then we may not use it either.
+        let _ = fchmod(&self.fd, Mode::from_bits_truncate(0o755) | Mode::S_ISVTX);
+        self.write("cgroup.kill", b"1")
     }
 
     /// May we make cgroups in it? `EROFS` on a read-only mount, `EACCES` if it isn't ours.
@@ -171,6 +194,11 @@ impl Dir {
     /// Sets an extended attribute.
     pub fn set_mark(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
         xattr::set(&self.fd, name, value)
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove_mark(&self, name: &CStr) -> Result<(), Errno> {
+        xattr::remove(&self.fd, name)
     }
 
     /// The names of its child cgroups, at most `limit` of them. Not for the hot path: it reads the whole directory.

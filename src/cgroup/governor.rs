@@ -6,7 +6,9 @@
 use super::claim::boottime;
 use super::control::{Law, Reason, Sample, Strain};
 use super::dir::{BUFFER, Kept};
-use super::leaf::{Leaf, kill, nearly_full};
+use super::leaf::{Leaf, nearly_full};
+use super::leftover::{self, Leftover};
+use super::news::Killed;
 use super::parse;
 use super::peers::{self, Peer};
 use super::place::Session;
@@ -33,8 +35,8 @@ pub struct Verdict {
     pub held: Duration,
     /// Why the call was killed, if we killed it.
     pub killed: Option<Reason>,
-    /// Leaves of earlier calls whose leftovers kept forking and were killed.
-    pub bombs: Vec<String>,
+    /// Leftovers of earlier calls that kept forking and were killed, and of which nobody has been told yet.
+    pub bombs: Vec<Killed>,
 }
 
 /// Watches over one call's leaf.
@@ -51,7 +53,8 @@ pub struct Governor<'a> {
     room_at: u64,
     strain: Strain,
     peers: Vec<Peer>,
-    bombs: Vec<String>,
+    bombs: Vec<Killed>,
+    suspects: Vec<Leftover>,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl<'a> Governor<'a> {
             strain: Strain::None,
             peers: Vec::new(),
             bombs: Vec::new(),
+            suspects: Vec::new(),
         }
     }
 
@@ -97,7 +101,8 @@ impl<'a> Governor<'a> {
         match self.due {
             None => {
                 // The command has just started: while it does, clean up after others.
-                self.bombs = sweep::sweep(self.session).bombs;
+                let swept = sweep::sweep(self.session);
+                (self.bombs, self.suspects) = (swept.news, swept.suspects);
                 self.due = Some(now.saturating_add(nanos(self.law.first())));
             }
             Some(due) if now < due => {}
@@ -142,7 +147,16 @@ impl<'a> Governor<'a> {
         }
     }
 
+    /// What still has to be watched when the call has ended.
+    pub fn suspects(&mut self) -> Vec<Leftover> {
+        std::mem::take(&mut self.suspects)
+    }
+
     fn look(&mut self, now: u64) -> Duration {
+        if !self.suspects.is_empty() {
+            let killed = leftover::watch(&mut self.suspects);
+            self.bombs.extend(killed.iter().map(|b| Killed { class: b.class, limit: b.limit }));
+        }
         if self.files.is_none() {
             self.files = Some(self.open());
         }
@@ -158,7 +172,7 @@ impl<'a> Governor<'a> {
             let _ = self.leaf.dir.write("cgroup.freeze", if freeze { b"1" } else { b"0" });
         }
         if step.kill.is_some() {
-            let _ = kill(&self.leaf.dir);
+            let _ = self.leaf.dir.kill();
         }
         step.next
     }

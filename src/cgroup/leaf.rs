@@ -6,7 +6,6 @@ use super::place::Session;
 use super::usage::{self, Counters, Usage};
 use crate::class::Class;
 use crate::policy::compiled::OnExit;
-use nix::errno::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// Leaves `<class>-0` to `<class>-15` are kept for the next calls; any further ones are removed after use. 8 classes of
@@ -65,8 +64,6 @@ pub enum Released {
     Survivors,
     /// What lived on in it was killed, as the policy says.
     Killed,
-    /// What lived on in it kept forking against its limit and was killed.
-    KilledBomb,
 }
 
 impl Leaf {
@@ -108,19 +105,19 @@ impl Leaf {
         }
     }
 
-    /// Gives the leaf back: to the pool, or removes it; what lives on in it is left in peace, or killed if the policy says so
-    /// or if it forks on against pids.max.
+    /// Gives the leaf back: to the pool, or removes it; what lives on in it is left in peace, or killed if the policy
+    /// says so.
     pub fn release(self, session: &Session, on_exit: OnExit) -> Released {
         if self.dir.populated().unwrap_or(false) {
             return self.leave(on_exit);
         }
         let full = self.dir.read_u64("memory.current").is_ok_and(|n| n >= IDLE_MAX);
-        let children = self.dir.identity().is_ok_and(|i| i.children > 0);
+        let used_up = self.dir.identity().is_ok_and(|i| i.children > 0 || i.killed);
         let frozen = self.dir.read_key("cgroup.events", "frozen").is_ok_and(|n| n != 0);
         if frozen {
             let _ = self.dir.write("cgroup.freeze", b"0");
         }
-        if self.number >= POOL_SIZE || full || children {
+        if self.number >= POOL_SIZE || full || used_up {
             // A page cache that is left stays charged to the levels above until the kernel needs it back.
             if session.calls.remove_child(self.name()).is_ok() {
                 return Released::Removed;
@@ -130,20 +127,12 @@ impl Leaf {
     }
 
     fn leave(&self, on_exit: OnExit) -> Released {
-        let refused =
-            self.dir.read_key("pids.events", "max").unwrap_or(0).saturating_sub(self.start.pids_max);
-        let bomb = refused > 0 && nearly_full(&self.dir);
-        if (on_exit == OnExit::Kill || bomb) && kill(&self.dir).is_ok() {
-            return if bomb { Released::KilledBomb } else { Released::Killed };
+        if on_exit == OnExit::Kill && self.dir.kill().is_ok() {
+            return Released::Killed;
         }
         unhand(&self.dir);
         Released::Survivors
     }
-}
-
-/// Ends every process of a leaf (cgroup.kill, Linux 5.14).
-pub fn kill(leaf: &Dir) -> Result<(), Errno> {
-    leaf.write("cgroup.kill", b"1")
 }
 
 /// Takes off whatever could make a leaf's processes stand still once nobody watches over them: a memory.high that nobody

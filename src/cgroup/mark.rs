@@ -15,8 +15,10 @@ pub const PRIORITY: &CStr = c"user.agentsh.priority";
 pub const LEAF: &CStr = c"user.agentsh.leaf";
 /// On `calls/`: the raises in force (see [`super::reserve`]).
 pub const RESERVE: &CStr = c"user.agentsh.reserve";
-/// On `calls/`: CLOCK_BOOTTIME in ns of the last sweep, native-endian u64.
+/// On `calls/`: CLOCK_BOOTTIME in ns of the last sweep, native-endian u64; one byte more if there are [`NEWS`].
 pub const SWEPT: &CStr = c"user.agentsh.swept";
+/// On `calls/`: what was killed when nobody could be told (see [`super::news`]).
+pub const NEWS: &CStr = c"user.agentsh.news";
 /// On `calls/`: MemAvailable in bytes when the session was made, native-endian u64.
 pub const AVAILABLE: &CStr = c"user.agentsh.available";
 /// Set by systemd on a unit with Delegate=yes, by its system manager …

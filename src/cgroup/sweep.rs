@@ -3,37 +3,41 @@
 
 use super::claim::boottime;
 use super::dir::Dir;
-use super::leaf::{IDLE_MAX, POOL_SIZE, kill, nearly_full, unhand};
-use super::mark;
+use super::leaf::{IDLE_MAX, POOL_SIZE, nearly_full, unhand};
+use super::leftover::Leftover;
+use super::news::{self, Killed};
 use super::place::Session;
 use crate::class::Class;
-use nix::errno::Errno;
 
 /// Leaves looked at in one sweep.
 const BOUND: usize = 256;
 const EVERY_NS: u64 = 1_000_000_000;
+/// So many leaves at their limit of processes are watched at once.
+const SUSPECTS: usize = 4;
 
 /// What a sweep did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Swept {
     /// Leaves with survivors.
     pub survivors: usize,
     /// Empty leaves removed.
     pub removed: usize,
-    /// Leaves whose leftovers kept forking against their limit, and were killed: their names.
-    pub bombs: Vec<String>,
+    /// Leaves at their limit of processes: it may be a server with many workers, or a fork bomb. Locked.
+    pub suspects: Vec<Leftover>,
+    /// What has been killed meanwhile, and nobody has been told of yet.
+    pub news: Vec<Killed>,
 }
 
 /// Sweeps, unless somebody has within the last second.
 pub fn sweep(session: &Session) -> Swept {
     let now = boottime();
-    let mut buf = [0; 8];
-    let last = session.calls.mark(mark::SWEPT, &mut buf).ok().and_then(|b| b.try_into().ok());
-    if last.is_some_and(|l| now.saturating_sub(u64::from_ne_bytes(l)) < EVERY_NS) {
+    let (last, has_news) = news::swept(&session.calls);
+    if !has_news && last.is_some_and(|last| now.saturating_sub(last) < EVERY_NS) {
         return Swept::default();
     }
-    let _ = session.calls.set_mark(mark::SWEPT, &now.to_ne_bytes());
-    sweep_now(&session.calls)
+    let news = if has_news { news::take(&session.calls) } else { Vec::new() };
+    news::set_swept(&session.calls, now);
+    Swept { news, ..sweep_now(&session.calls) }
 }
 
 /// Sweeps at once.
@@ -48,8 +52,9 @@ pub fn sweep_now(calls: &Dir) -> Swept {
         match leaf.populated() {
             Ok(true) => {
                 swept.survivors += 1;
-                if leftover(&leaf) {
-                    swept.bombs.push(name);
+                unhand(&leaf);
+                if swept.suspects.len() < SUSPECTS && nearly_full(&leaf) {
+                    swept.suspects.extend(Leftover::of(leaf));
                 }
             }
             Ok(false) => {
@@ -62,20 +67,6 @@ pub fn sweep_now(calls: &Dir) -> Swept {
         }
     }
     swept
-}
-
-/// Treats a populated leaf that nobody watches over: nothing of ours may make it stand still, and a fork bomb that is still
-/// running against its limit ends. Was it one?
-pub fn leftover(leaf: &Dir) -> bool {
-    unhand(leaf);
-    // Full, and still refused forks while we look: a server with many workers is full at most.
-    if !nearly_full(leaf) {
-        return false;
-    }
-    let refused = || leaf.read_key("pids.events", "max").unwrap_or(0);
-    let before = refused();
-    std::thread::sleep(std::time::Duration::from_millis(5));
-    refused() > before && kill(leaf) == Ok::<(), Errno>(())
 }
 
 fn number_of(name: &str) -> Option<u64> {

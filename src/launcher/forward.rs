@@ -96,11 +96,22 @@ fn about(pid: i32, file: &str) -> Option<Vec<u8>> {
     if proc_is_ours() { fs::read(format!("/proc/{pid}/{file}")).ok() } else { None }
 }
 
-/// A field of /proc/PID/stat, counted from the one behind the name (which may hold anything).
-fn stat_field(pid: i32, n: usize) -> Option<String> {
+/// /proc/PID/stat from behind the name (which may hold anything): the state is field 0.
+pub fn stat(pid: i32) -> Option<String> {
     let stat = about(pid, "stat")?;
     let behind = stat.iter().rposition(|&b| b == b')')? + 1;
-    std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace().nth(n).map(str::to_owned)
+    std::str::from_utf8(&stat[behind..]).ok().map(str::to_owned)
+}
+
+/// Is the process on its way out? It has let its files go before it can be waited for. (PF_EXITING of linux/sched.h.)
+pub fn is_exiting(pid: i32) -> bool {
+    const EXITING: u64 = 0x4;
+    stat_field(pid, 6).and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & EXITING != 0)
+}
+
+/// A field of that.
+fn stat_field(pid: i32, n: usize) -> Option<String> {
+    stat(pid)?.split_ascii_whitespace().nth(n).map(str::to_owned)
 }
 
 /// One of the signal masks in /proc/PID/status, signal N at bit N - 1.
@@ -160,11 +171,25 @@ mod tests {
     }
 
     #[test]
+    fn who_has_ended_and_is_not_yet_waited_for_is_seen_to_be_on_its_way_out() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = child.id() as i32;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_exiting(pid) && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(is_exiting(pid));
+        child.wait().unwrap();
+        assert!(!is_exiting(pid), "nobody is there any more");
+    }
+
+    #[test]
     fn our_own_process_can_be_looked_at() {
         let me = std::process::id() as i32;
         assert_eq!(parent_of(me), Some(process::parent()));
         assert_eq!(is_stopped(me), Some(false));
         assert!(mask_of(me, "SigCgt").is_some());
         assert!(is_inside(me, me) && !is_inside(1, me));
+        assert!(!is_exiting(me));
     }
 }

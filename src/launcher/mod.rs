@@ -8,6 +8,7 @@
 
 pub mod ancestry;
 pub mod call;
+pub mod caretaker;
 pub mod circle;
 pub mod env;
 pub mod forward;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod run;
 pub mod sentinel;
 pub mod supervise;
+pub mod survivors;
 pub mod table;
 pub mod voice;
 

@@ -2,19 +2,21 @@
 
 use super::call::{Call, note};
 use super::env::Env;
+use super::survivors;
 use super::voice::Voice;
 use crate::cgroup::control::Reason;
 use crate::cgroup::governor::Verdict;
-use crate::cgroup::leaf::{Leaf, Released};
+use crate::cgroup::leaf::Leaf;
 use crate::cgroup::usage::LimitOwner;
 use crate::log::feedback::{self, Facts, Limit, Whose, Why};
 use crate::log::record::{Events, Limits, Outcome, Peak, Pressure, Record};
 use crate::log::writer;
-use crate::policy::compiled::LogPolicy;
+use crate::policy::compiled::{LogPolicy, OnExit};
 use crate::sys::process::{self, Change, Used};
 use crate::sys::signal;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How a call ended, as the log has it.
@@ -26,13 +28,13 @@ pub fn outcome(change: Change) -> Outcome {
     }
 }
 
-/// What is known of the ended call; completes its record and gives its leaf back.
-pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> Facts {
+/// What is known of the ended call; completes its record and gives its leaf back, unless what lives on in it is to be feared.
+pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Facts, Option<Leaf>) {
     let record = &mut call.record;
     let mut facts = Facts::quiet(call.verdict.class, record.duration);
     (record.cpu_user, record.cpu_sys) = (used.user, used.system);
     record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
-    let (Some(session), Some((leaf, governed))) = (&call.session, leaf) else { return facts };
+    let (Some(session), Some((leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
     let usage = leaf.finish(session);
     let counted = usage.counters;
     if counted.cpu_user_us + counted.cpu_sys_us > 0 {
@@ -73,17 +75,17 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> Fac
         Reason::MadeRoom => Why::MadeRoom,
         Reason::ForkedOn => Why::ForkedOn,
     });
-    if !governed.bombs.is_empty() {
-        note(record, Some(format!("leftovers that kept forking were ended: {}", governed.bombs.join(", "))));
-    }
+    facts.earlier = governed.bombs.iter().map(|bomb| (bomb.class, bomb.limit)).collect();
     if counted.pids_max > 0 || governed.killed == Some(Reason::ForkedOn) {
         let amount = leaf.limits.pids_max.map(u64::from);
         facts.pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount });
     }
-    if leaf.release(session, call.resolved.knobs.on_exit.value) == Released::KilledBomb {
-        facts.killed = Some(Why::ForkedOn);
+    let on_exit = call.resolved.knobs.on_exit.value;
+    if usage.populated_after && on_exit == OnExit::Keep && survivors::fear(&leaf, counted.pids_max) {
+        return (facts, Some(leaf));
     }
-    facts
+    leaf.release(session, on_exit);
+    (facts, None)
 }
 
 fn limit_hit(owner: LimitOwner) -> Limit {
@@ -117,8 +119,15 @@ pub fn tell(voice: &Voice, facts: &Facts, record: &mut Record) {
 
 /// Writes the record. A log that can't be written is `agentshctl doctor`'s to tell of, never the command's.
 pub fn log(record: &Record, policy: &LogPolicy, env: &Env) {
+    if let Some(path) = log_path(policy, env) {
+        write(record, policy, &path);
+    }
+}
+
+/// Where the log is; none if there is to be none.
+pub fn log_path(policy: &LogPolicy, env: &Env) -> Option<PathBuf> {
     if !policy.enabled.value {
-        return;
+        return None;
     }
     let variable = |name: &str| -> Option<OsString> {
         let value = match name {
@@ -129,9 +138,12 @@ pub fn log(record: &Record, policy: &LogPolicy, env: &Env) {
         };
         value.map(|v| OsStr::from_bytes(v).to_owned())
     };
-    if let Ok(path) = writer::place(policy, process::euid() == 0, variable) {
-        // A file limit, a reader that has left: in place, the shell would die of what is still pending.
-        let raised = [libc::SIGXFSZ, libc::SIGPIPE];
-        let _ = signal::without_raising(&raised, || writer::write(record, policy, &path));
-    }
+    writer::place(policy, process::euid() == 0, variable).ok()
+}
+
+/// Writes the record there.
+pub fn write(record: &Record, policy: &LogPolicy, path: &Path) {
+    // A file limit, a reader that has left: in place, the shell would die of what is still pending.
+    let raised = [libc::SIGXFSZ, libc::SIGPIPE];
+    let _ = signal::without_raising(&raised, || writer::write(record, policy, path));
 }

@@ -1,6 +1,7 @@
 //! A call from its start to its end.
 
 use super::call::{Call, note};
+use super::caretaker;
 use super::env::Env;
 use super::report;
 use super::sentinel::Sentinel;
@@ -70,12 +71,16 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     let sentinel = Sentinel::of(&call.record.command);
     let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
     let (change, used) = supervision.run(&mut guard);
+    let suspects = guard.0.as_mut().map(Governor::suspects).unwrap_or_default();
     let verdict = guard.0.map(|governor| governor.verdict());
     call.record.duration = Duration::from_nanos(process::monotonic_ns() - begun);
     call.record.outcome = report::outcome(change);
-    let facts = report::facts(&mut call, leaf.zip(verdict), &used);
+    let (facts, feared) = report::facts(&mut call, leaf.zip(verdict), &used);
     report::tell(&voice, &facts, &mut call.record);
     report::log(&call.record, &call.policy.log, env);
+    if feared.is_some() || !suspects.is_empty() {
+        caretaker::send(&call, feared, suspects, voice, &args, env);
+    }
     lifeboat::end_as(change)
 }
 

@@ -6,8 +6,10 @@
 //! closed its side. So a pipe is held for as long as the shell itself holds it, and then only remembered by a descriptor
 //! that doesn't count as a writer (O_PATH), to be opened again should there be something to say.
 
+use super::forward;
 use crate::sys::{fd, process};
 use std::fs::{File, OpenOptions};
+use std::io::IsTerminal;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -63,15 +65,33 @@ impl Voice {
     pub fn follow(&mut self, child: i32) {
         let Voice::Held { follow: true, pipe } = self else { return };
         let gone = match fd::same_open_file(2, child, 2) {
-            // A process that has ended holds nothing, but that is no letting go.
-            Some(same) => !same && !process::has_ended(child),
+            Some(same) => !same,
             // No kcmp in this kernel: a pipe is told by its number.
-            None if pipe.is_some() => !holds_the_same(child) && !process::has_ended(child),
-            None => false,
+            None => pipe.is_some() && !holds_the_same(child),
         };
-        if gone {
+        // A process that has ended, or is about to, holds nothing, but that is no letting go.
+        if gone && !process::has_ended(child) && !forward::is_exiting(child) {
             fd::close_standard(2);
             *self = pipe.take().map_or(Voice::None, Voice::Remembered);
+        }
+    }
+
+    /// What is left of it for when the call is over: it holds nothing open, and nobody has to wait for us. A socket can't
+    /// be opened again.
+    pub fn remember(self) -> Option<Remembered> {
+        let kind = match &self {
+            Voice::Remembered(_) => libc::S_IFIFO,
+            _ => fd::kind(2)?.0,
+        };
+        match (self, kind) {
+            (Voice::Remembered(path) | Voice::Held { pipe: Some(path), .. }, _) => {
+                Some(Remembered { path, kind })
+            }
+            (Voice::Held { .. }, libc::S_IFREG | libc::S_IFCHR) => {
+                let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/fd/2");
+                path.ok().map(|path| Remembered { path, kind })
+            }
+            _ => None,
         }
     }
 
@@ -89,6 +109,51 @@ impl Voice {
             Voice::None => false,
         }
     }
+}
+
+/// The caller's standard error after the call.
+pub struct Remembered {
+    path: File,
+    kind: u32,
+}
+
+impl Remembered {
+    /// The descriptor to be kept open for it.
+    pub fn keep(&self) -> RawFd {
+        self.path.as_raw_fd()
+    }
+
+    /// Opens it again. A pipe's reader sees no end from now on until it is closed. None if nobody reads any more.
+    pub fn open(&self) -> Option<Reopened> {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let path = format!("/proc/self/fd/{}", self.path.as_raw_fd());
+        // Others write to a file where they are in it: we, at its end.
+        let append = self.kind == libc::S_IFREG;
+        let file = OpenOptions::new().write(true).append(append).custom_flags(flags).open(path).ok()?;
+        (append || self.kind == libc::S_IFIFO || file.is_terminal())
+            .then_some(Reopened { file, pipe: self.kind == libc::S_IFIFO })
+    }
+}
+
+/// The same, open.
+pub struct Reopened {
+    file: File,
+    pipe: bool,
+}
+
+impl Reopened {
+    /// Says it in one write. Has somebody taken it? Of a file nobody can tell.
+    pub fn say(&self, text: &str) -> bool {
+        let said = write_soon(&self.file, text);
+        let taken = || (0..20).any(|_| fd::is_drained(self.file.as_raw_fd()) || nap());
+        said && if self.pipe { taken() } else { self.file.is_terminal() }
+    }
+}
+
+/// For `any`: it is never it.
+fn nap() -> bool {
+    std::thread::sleep(PATIENCE / 2);
+    false
 }
 
 fn holds_the_same(child: i32) -> bool {

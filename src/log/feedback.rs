@@ -37,6 +37,8 @@ pub struct Facts {
     pub held: Duration,
     /// The limit of processes that a fork failed at (pids.events:max grew).
     pub pids: Option<Limit>,
+    /// Leftovers of earlier calls that kept forking and were killed: their classes and limits of processes.
+    pub earlier: Vec<(Class, u64)>,
     /// The most memory that this call could be given by a hint, in bytes: what its session's budget leaves.
     pub hint_room: Option<u64>,
 }
@@ -72,7 +74,7 @@ pub enum Why {
     Stalled(Duration),
     /// Calls that matter more needed the memory.
     MadeRoom,
-    /// It forked on and on after its shell had ended.
+    /// It forked on and on, though its forks failed.
     ForkedOn,
 }
 
@@ -90,6 +92,7 @@ impl Facts {
             slowed: Duration::ZERO,
             held: Duration::ZERO,
             pids: None,
+            earlier: Vec::new(),
             hint_room: None,
         }
     }
@@ -124,6 +127,19 @@ pub fn text(facts: &Facts) -> Option<String> {
             "Its result is complete. If it ran into a timeout, run it again when less is going on.".into(),
         );
     }
+    if let Some((class, limit)) = facts.earlier.first() {
+        let others = match facts.earlier.len() - 1 {
+            0 => String::new(),
+            n => format!(" (And those of {n} more.)"),
+        };
+        lines.push(format!(
+            "Killed: processes left behind by an earlier {class} call kept forking at the process limit of that \
+             call, {limit} processes (pids.max).{others} The present call is none the worse for it."
+        ));
+        if lines.len() == 1 {
+            lines.push(fewer_processes(*class));
+        }
+    }
     (!lines.is_empty()).then(|| prefixed(&lines))
 }
 
@@ -155,7 +171,7 @@ fn killed(facts: &Facts, why: Why) -> String {
             limit(facts.limit.as_ref())
         ),
         Why::ForkedOn => format!(
-            "Killed: processes left behind by this {class} call kept forking at {}.",
+            "Killed: processes of this {class} call kept forking, though forks failed, at {}.",
             limit(facts.pids.as_ref())
         ),
     }

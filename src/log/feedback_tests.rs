@@ -142,7 +142,7 @@ fn what_agentsh_itself_killed_is_explained() {
     );
     assert_eq!(
         first(Why::ForkedOn),
-        "[agentsh] Killed: processes left behind by this run call kept forking at the process limit of this call, 4096 processes (pids.max)."
+        "[agentsh] Killed: processes of this run call kept forking, though forks failed, at the process limit of this call, 4096 processes (pids.max)."
     );
 }
 
@@ -155,6 +155,20 @@ fn a_failed_fork_is_explained() {
          [agentsh] This is a limit of the environment, not a fault of the code under test.\n\
          [agentsh] Retry with fewer workers (pytest -n 2, jest --maxWorkers=2).\n"
     );
+}
+
+#[test]
+fn leftovers_of_earlier_calls_that_were_killed_are_told_of() {
+    let one = Facts { earlier: vec![(Class::Test, 150)], ..facts(Class::Explore) };
+    assert_eq!(
+        text(&one).unwrap(),
+        "[agentsh] Killed: processes left behind by an earlier test call kept forking at the process limit of that call, 150 processes (pids.max). The present call is none the worse for it.\n\
+         [agentsh] Retry with fewer workers (pytest -n 2, jest --maxWorkers=2).\n"
+    );
+    let pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount: Some(512) });
+    let both = Facts { earlier: vec![(Class::Run, 150); 3], pids, ..facts(Class::Test) };
+    let said = text(&both).unwrap();
+    assert!(said.starts_with("[agentsh] A fork failed") && said.contains("(And those of 2 more.)"), "{said}");
 }
 
 #[test]
@@ -188,6 +202,7 @@ fn whatever_happened_the_text_stays_short_and_every_line_has_the_prefix() {
                         limit,
                         pids,
                         killed,
+                        earlier: vec![(class, u64::MAX); 100],
                         peak: amount,
                         slowed: Duration::MAX,
                         held: Duration::MAX,

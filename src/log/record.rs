@@ -25,6 +25,9 @@
 //! | `hint` | `AGENT_RESOURCE_HINT` as it was given |
 //! | `feedback` | what was printed on the caller's stderr |
 //! | `degraded` | why there was no leaf, or why a part of its limits is not in force |
+//!
+//! What a call has left behind and what was killed as a fork bomb has a record of its own, with signal 9, the call's `ts`,
+//! leaf and generation, and `degraded` naming the call.
 
 use super::{json::Object, redact, timestamp};
 use crate::class::Class;

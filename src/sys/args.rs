@@ -64,6 +64,23 @@ impl Args {
         })
     }
 
+    /// Gives the process another command line, as far as it fits: what /proc/PID/cmdline shows. The arguments are lost, so
+    /// nothing that came from them may be used any more.
+    pub fn overwrite(&self, name: &CStr) {
+        let Some(last) = self.get(self.argc.wrapping_sub(1)) else { return };
+        // SAFETY: there is a last argument, and so there is a first.
+        let begin = unsafe { *self.argv }.cast_mut().cast::<u8>();
+        let length = (last.as_ptr() as usize + last.count_bytes()).saturating_sub(begin as usize);
+        let name = name.to_bytes();
+        let taken = name.len().min(length);
+        // SAFETY: the kernel lays the arguments one behind the other into our writable stack; `length` is that of all of
+        // them but for the last NUL, and `name` lies elsewhere.
+        unsafe {
+            std::ptr::copy_nonoverlapping(name.as_ptr(), begin, taken);
+            std::ptr::write_bytes(begin.add(taken), 0, length - taken);
+        }
+    }
+
     /// argv for execve.
     pub fn argv(&self) -> *const *const c_char {
         self.argv

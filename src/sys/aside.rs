@@ -5,6 +5,8 @@ use super::process::{self, Change};
 use super::{exec, fd, lifeboat, signal};
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// After so many seconds such a program is ended by SIGALRM: one that hangs must not pile up, call by call.
@@ -25,6 +27,45 @@ pub fn run(command: &[CString], args: &Args, time: Duration) -> io::Result<bool>
         }
         pid => Ok(wait(pid, time)),
     }
+}
+
+/// Goes on in a process of its own, which nobody waits for: in a session of its own, at `/`, with no files but those in
+/// `keep`, open to signals but for those that writing can raise, and ended after so many seconds whatever it does. Who
+/// looks for the caller's command line doesn't find it. False if no process could be had.
+pub fn detach(keep: &mut [RawFd], name: &CStr, args: &Args, lifetime: Duration, work: impl FnOnce()) -> bool {
+    // SAFETY: a single-threaded process may do anything in the child of a fork.
+    match unsafe { libc::fork() } {
+        -1 => return false,
+        0 => {}
+        // Only the process in between is a child of ours: the caller must not find a stranger among its own.
+        pid => return matches!(process::wait_end(pid), Some((Change::Exited(0), _))),
+    }
+    lifeboat::leave();
+    fd::close_all_but(keep);
+    signal::set_default(libc::SIGCHLD);
+    // SAFETY: constant paths and numbers only; as above for fork.
+    let pid = unsafe {
+        libc::setsid();
+        libc::fork()
+    };
+    if pid != 0 {
+        exec::exit_now(i32::from(pid < 0));
+    }
+    for number in [libc::SIGALRM, libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        signal::set_default(number);
+    }
+    // SAFETY: a constant path; alarm takes a number.
+    unsafe {
+        libc::alarm(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
+        libc::chdir(c"/".as_ptr());
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+    }
+    args.overwrite(name);
+    let raised_by_writing = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGTTOU];
+    let mask = raised_by_writing.iter().fold(signal::Set::none(), |set, &s| set.with(s));
+    signal::set_mask(mask);
+    let _ = catch_unwind(AssertUnwindSafe(work));
+    exec::exit_now(0)
 }
 
 /// The process in between: it waits for the program, and can be ended without harm to it.

@@ -99,6 +99,13 @@ pub fn wait_writable(fd: RawFd, timeout: Duration) -> bool {
     n == 1 && polled.revents & libc::POLLOUT != 0 && polled.revents & (libc::POLLERR | libc::POLLHUP) == 0
 }
 
+/// Has a pipe's reader taken all that was written to it?
+pub fn is_drained(pipe: RawFd) -> bool {
+    let mut left: libc::c_int = -1;
+    // SAFETY: FIONREAD writes an int.
+    unsafe { libc::ioctl(pipe, libc::FIONREAD, &raw mut left) == 0 && left == 0 }
+}
+
 /// Do two descriptors, one ours and one of process `pid`, stand for the same open file? None where the kernel
 /// doesn't say.
 pub fn same_open_file(ours: RawFd, pid: i32, theirs: RawFd) -> Option<bool> {

@@ -31,6 +31,11 @@ impl Set {
         Set(self.0 & !Set::one(signal).0)
     }
 
+    /// The same set with a signal.
+    pub const fn with(self, signal: i32) -> Set {
+        Set(self.0 | Set::one(signal).0)
+    }
+
     /// Does it have the signal?
     pub const fn has(self, signal: i32) -> bool {
         self.0 & Set::one(signal).0 != 0

@@ -13,6 +13,12 @@ pub fn get<'b>(fd: impl AsFd, name: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]
     buf.get(..n).ok_or(Errno::EIO)
 }
 
+/// Removes an attribute; `ENODATA` if there is none.
+pub fn remove(fd: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated and outlives the call.
+    Errno::result(unsafe { libc::fremovexattr(fd.as_fd().as_raw_fd(), name.as_ptr()) }).map(drop)
+}
+
 /// Creates or replaces an attribute.
 pub fn set(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
     // SAFETY: the name is NUL-terminated, and the kernel reads exactly `value.len()` bytes of `value`; both outlive the call.

@@ -2,6 +2,7 @@
 //! What limits do is tested in the VM (tests/vm/cases).
 
 use agentsh::cgroup::leaf::POOL_SIZE;
+use agentsh::cgroup::news::{self, Killed};
 use agentsh::cgroup::session::{self, Spec};
 use agentsh::cgroup::{Env, Leaf, LeafLimits, Place, Released, Session, locate, mount, sweep};
 use agentsh::cgroup::{delegate, dir::Dir, mark};
@@ -303,6 +304,22 @@ fn a_leaf_with_cgroups_left_in_it_is_made_anew() {
 }
 
 #[test]
+fn a_leaf_that_was_killed_is_made_anew() {
+    let tree = Tree::new();
+    let session = tree.session("s");
+    let leaf = claim(&session);
+    let id = leaf.id;
+    let _sleeper = Sleeper::in_cgroup(leaf.dir.path());
+    assert_eq!(leaf.release(&session, OnExit::Kill), Released::Killed);
+    assert!(wait_for(|| session.calls.child("explore-0").unwrap().populated() == Ok(false)));
+    // Kernels from 6.14 on kill what is cloned into it.
+    let next = claim(&session);
+    assert!(next.id != id && next.name() == "explore-0" && !next.reused);
+    next.dir.kill().unwrap();
+    assert_eq!(next.release(&session, OnExit::Keep), Released::Removed);
+}
+
+#[test]
 fn sixty_four_calls_at_once_get_leaves_of_their_own_and_none_is_left_over() {
     let tree = Tree::new();
     let session = tree.session("s");
@@ -336,13 +353,18 @@ fn a_sweep_removes_what_killed_launchers_left_and_nothing_that_is_in_use() {
         Sleeper::in_cgroup(&session.calls.path().join("run-500"))
     };
     let swept = sweep::sweep_now(&session.calls);
-    assert_eq!((swept.removed, swept.survivors, swept.bombs.len()), (2, 1, 0));
+    assert_eq!((swept.removed, swept.survivors, swept.suspects.len()), (2, 1, 0));
     let mut left = leaves(&session);
     left.sort();
     assert_eq!(left, ["explore-0", "foreign", "run-500", "test-3"]);
     assert_eq!(used.release(&session, OnExit::Keep), Released::Pooled);
     assert_eq!(sweep::sweep(&session).survivors, 1);
-    assert_eq!(sweep::sweep(&session), sweep::Swept::default(), "not twice within a second");
+    assert_eq!(sweep::sweep(&session).survivors, 0, "not twice within a second");
+    let killed = Killed { class: Class::Run, limit: 150 };
+    news::leave(&session.calls, killed);
+    let told = sweep::sweep(&session);
+    assert_eq!((told.survivors, told.news), (1, vec![killed]), "but at once if there are news");
+    assert_eq!(sweep::sweep(&session).survivors, 0);
 }
 
 #[test]
