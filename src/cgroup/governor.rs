@@ -4,7 +4,7 @@
 //! sample, so a short call pays nothing; no error stops it, as a call without a governor is still a call.
 
 use super::claim::boottime;
-use super::control::{Law, Reason, Sample, Strain};
+use super::control::{Law, Reason};
 use super::dir::{BUFFER, Kept};
 use super::leaf::{Leaf, nearly_full};
 use super::leftover::{self, Leftover};
@@ -14,6 +14,7 @@ use super::peers::{self, Peer};
 use super::place::Session;
 use super::reserve::{self, Wish};
 use super::room::{Levels, Room};
+use super::sample::{Sample, Strain};
 use super::session::Priority;
 use super::sweep;
 use nix::fcntl::OFlag;
@@ -31,6 +32,8 @@ pub struct Verdict {
     pub high: Option<u64>,
     /// Time that processes stood still over memory.high.
     pub slowed: Duration,
+    /// How much of that was so that others got their memory.
+    pub gave_way: Duration,
     /// Time that the call was frozen so that others got their memory.
     pub held: Duration,
     /// Why the call was killed, if we killed it.
@@ -47,10 +50,13 @@ pub struct Governor<'a> {
     law: Law,
     files: Option<Files>,
     due: Option<u64>,
-    work: u64,
-    seen_current: u64,
+    seen: Seen,
+    /// Were we woken by memory.events, and is it of no use to be woken by it again?
+    woken: bool,
+    deaf: bool,
     room: Option<Room>,
     room_at: u64,
+    limits_at: u64,
     strain: Strain,
     peers: Vec<Peer>,
     bombs: Vec<Killed>,
@@ -68,9 +74,28 @@ struct Files {
     levels: Levels,
 }
 
+/// What was read last: not every file is worth reading at every look.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// memory.current when memory.stat was read, and what that said.
+    current: u64,
+    work: u64,
+    high_events: u64,
+    stalled_us: Option<u64>,
+    cpu_us: u64,
+    refused_forks: u64,
+    pids_full: bool,
+    pids_at: Option<u64>,
+}
+
 const MS: u64 = 1_000_000;
 /// The room above is looked at so often while there is plenty, and while there isn't.
 const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
+/// The limits of the levels above are read anew so often; refused forks are looked for so often.
+const LIMITS_EVERY: u64 = 1_000 * MS;
+const FORKS_EVERY: u64 = 100 * MS;
+/// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
+const KILL_LEAD: u64 = 150 * MS;
 /// Percent of the levels above the session that a session of low priority leaves to others.
 const LOW_CUSHION: u64 = 10;
 /// Where nothing can be sampled, only forks are watched.
@@ -85,10 +110,12 @@ impl<'a> Governor<'a> {
             law: Law::new(&leaf.limits),
             files: None,
             due: None,
-            work: 0,
-            seen_current: 0,
+            seen: Seen { stalled_us: Some(leaf.start.memory_some_us), ..Seen::default() },
+            woken: false,
+            deaf: false,
             room: None,
             room_at: 0,
+            limits_at: 0,
             strain: Strain::None,
             peers: Vec::new(),
             bombs: Vec::new(),
@@ -115,13 +142,15 @@ impl<'a> Governor<'a> {
     }
 
     /// memory.events, readable as POLLPRI when the kernel has throttled the call: from the first sample on. To be polled
-    /// beside the timer, as the backstop of raising ahead.
+    /// beside the timer, as the backstop of raising ahead. Not where it would only tell of dropped page cache, a hundred
+    /// times a second.
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
-        self.files.as_ref()?.events.as_ref().map(AsFd::as_fd)
+        self.files.as_ref()?.events.as_ref().filter(|_| !self.deaf).map(AsFd::as_fd)
     }
 
     /// POLLPRI came: look at once.
     pub fn throttled(&mut self) {
+        self.woken = true;
         self.due = self.due.map(|_| 0);
     }
 
@@ -141,6 +170,7 @@ impl<'a> Governor<'a> {
             raised_to: totals.raised_to,
             high: self.law.high(),
             slowed: Duration::from_nanos(totals.slowed_ns),
+            gave_way: Duration::from_nanos(totals.gave_way_ns),
             held: Duration::from_nanos(totals.held_ns),
             killed: totals.killed,
             bombs: self.bombs.clone(),
@@ -160,7 +190,11 @@ impl<'a> Governor<'a> {
         if self.files.is_none() {
             self.files = Some(self.open());
         }
+        let events_before = self.seen.high_events;
         let Some(sample) = self.sample(now) else { return WITHOUT_MEMORY };
+        let page_cache = self.law.high().is_some_and(|high| sample.work < high / 2);
+        self.deaf = page_cache && sample.high_events > events_before && sample.strain == Strain::None;
+        let sample = Sample { told: sample.told && !self.deaf, ..sample };
         let step = self.law.step(&sample);
         if let Some(wanted) = step.raise {
             self.raise(wanted, &sample);
@@ -196,37 +230,52 @@ impl<'a> Governor<'a> {
 
     fn sample(&mut self, now: u64) -> Option<Sample> {
         let files = self.files.as_ref()?;
+        let seen = &mut self.seen;
         let mut buf = [0; BUFFER];
         let current = files.current.as_ref().and_then(|f| f.read_u64().ok()).unwrap_or(0);
+        let beyond = |quarters: u64| self.law.high().is_some_and(|high| current > high / 4 * quarters);
         // memory.stat makes the kernel gather its per-CPU counts: only where there is something to tell apart.
-        let worth =
-            current.abs_diff(self.seen_current) > 1 << 20 || self.law.high().is_some_and(|h| current > h / 4);
+        let worth = current.abs_diff(seen.current) > 1 << 20 || beyond(3);
         if worth && let Some(text) = files.stat.as_ref().and_then(|f| f.read(&mut buf).ok()) {
-            self.work = work(text);
-            self.seen_current = current;
+            (seen.work, seen.current) = (work(text), current);
         }
         let mut key =
             |file: &Option<Kept>, key: &[u8]| parse::keyed(file.as_ref()?.read(&mut buf).ok()?, key);
-        let high_events = key(&files.events, b"high").unwrap_or(0);
-        let cpu_us = key(&files.cpu, b"usage_usec").unwrap_or(0);
-        let refused_forks =
-            key(&files.pids_events, b"max").unwrap_or(0).saturating_sub(self.leaf.start.pids_max);
-        let stalled_us =
-            files.pressure.as_ref().and_then(|f| parse::pressure(f.read(&mut buf).ok()?)).map(|p| p.0);
-        let pids_full = refused_forks > 0 && nearly_full(&self.leaf.dir);
+        // Far below its high, and with nobody in need, a call can't be standing still over it.
+        let above_full = self.room.is_some_and(|r| r.over_high);
+        let close = beyond(2) || above_full || self.law.frozen() || self.strain != Strain::None;
+        if close || self.woken || self.deaf || seen.pids_at.is_none() {
+            seen.high_events = key(&files.events, b"high").unwrap_or(0);
+        }
+        if close {
+            seen.cpu_us = key(&files.cpu, b"usage_usec").unwrap_or(0);
+        }
+        if seen.pids_at.is_none_or(|at| now.saturating_sub(at) >= FORKS_EVERY) {
+            seen.pids_at = Some(now);
+            seen.refused_forks =
+                key(&files.pids_events, b"max").unwrap_or(0).saturating_sub(self.leaf.start.pids_max);
+            seen.pids_full = seen.refused_forks > 0 && nearly_full(&self.leaf.dir);
+        }
+        if close {
+            let pressure = files.pressure.as_ref().and_then(|f| parse::pressure(f.read(&mut buf).ok()?));
+            seen.stalled_us = pressure.map(|(some, _)| some);
+        }
+        self.woken = false;
+        let (seen, told) = (self.seen, files.events.is_some());
         if files.current.is_some() {
             self.look_around(now, current);
         }
         Some(Sample {
             now,
             current,
-            work: self.work.min(current),
-            high_events,
-            stalled_us,
-            cpu_us,
-            refused_forks,
-            pids_full,
-            above_full: self.room.is_some_and(|r| r.over_high),
+            work: seen.work.min(current),
+            high_events: seen.high_events,
+            told,
+            stalled_us: seen.stalled_us,
+            cpu_us: seen.cpu_us,
+            refused_forks: seen.refused_forks,
+            pids_full: seen.pids_full,
+            above_full,
             room: self.room.map(|r| r.bytes),
             strain: self.strain,
         })
@@ -235,16 +284,25 @@ impl<'a> Governor<'a> {
     /// Judges whether others need the memory. Only where room is scarce are they looked at.
     fn look_around(&mut self, now: u64, current: u64) {
         let every = if self.room.is_none_or(|r| !r.scarce) { ROOM_EVERY.0 } else { ROOM_EVERY.1 };
-        if self.room.is_some() && now.saturating_sub(self.room_at) < every {
+        let passed = now.saturating_sub(self.room_at);
+        if self.room.is_some() && passed < every {
             return;
         }
+        if let Some(files) = self.files.as_mut().filter(|_| now - self.limits_at >= LIMITS_EVERY) {
+            files.levels.refresh();
+            self.limits_at = now;
+        }
+        let before = self.room;
         self.room_at = now;
         self.room = self.files.as_ref().and_then(|f| f.levels.room());
         self.strain = match self.room {
             Some(room) if room.scarce => {
+                let soon = room.after(KILL_LEAD, before, passed);
                 peers::survey(&self.session.calls, &mut self.peers);
                 let me = self.peers.iter().find(|p| p.id == self.leaf.id).copied();
-                me.map_or(Strain::None, |me| peers::judge(room.bytes, &Peer { current, ..me }, &self.peers))
+                me.map_or(Strain::None, |me| {
+                    peers::judge(room.bytes, soon, &Peer { current, ..me }, &self.peers)
+                })
             }
             _ => Strain::None,
         };

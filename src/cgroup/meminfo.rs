@@ -1,18 +1,31 @@
 //! The machine's own memory, where no cgroup limits it.
 
 use super::parse;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::os::fd::OwnedFd;
+
+/// /proc/meminfo, to be read again and again.
+#[derive(Debug)]
+pub struct Meminfo(OwnedFd);
+
+impl Meminfo {
+    /// None without /proc.
+    pub fn open() -> Option<Meminfo> {
+        open("/proc/meminfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok().map(Meminfo)
+    }
+
+    /// MemAvailable in bytes: what can be had without swapping.
+    pub fn available(&self) -> Option<u64> {
+        let mut buf = [0; 1024];
+        let n = nix::sys::uio::pread(&self.0, &mut buf, 0).ok()?;
+        available_in(buf.get(..n)?)
+    }
+}
 
 /// MemAvailable of /proc/meminfo in bytes: what can be had without swapping. None without /proc.
 pub fn available() -> Option<u64> {
-    let mut buf = [0; 1024];
-    let fd = nix::fcntl::open(
-        "/proc/meminfo",
-        nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )
-    .ok()?;
-    let n = nix::unistd::read(&fd, &mut buf).ok()?;
-    available_in(buf.get(..n)?)
+    Meminfo::open()?.available()
 }
 
 fn available_in(text: &[u8]) -> Option<u64> {

@@ -1,8 +1,9 @@
 //! The other calls of a session: who gives way to whom when memory is short.
 
-use super::control::Strain;
 use super::dir::Dir;
 use super::mark;
+use super::parse;
+use super::sample::Strain;
 use crate::class::Class;
 
 /// A running call, as its leaf shows it to everybody.
@@ -18,13 +19,16 @@ pub struct Peer {
     pub current: u64,
     /// How much it may still take, in bytes: see [`may_take`].
     pub may_take: u64,
-    /// cpu.stat:usage_usec: what doesn't run takes nothing.
+    /// cpu.stat:usage_usec: what doesn't run takes nothing …
     pub cpu_us: u64,
+    /// … unless it only waits for memory: memory.pressure's total of `some` in µs.
+    pub stalled_us: u64,
 }
 
 impl Peer {
     fn unless_asleep(self, before: &[Peer]) -> Peer {
-        let asleep = before.iter().any(|b| b.id == self.id && b.cpu_us == self.cpu_us && self.cpu_us > 0);
+        let same = |b: &Peer| (b.id, b.cpu_us, b.stalled_us) == (self.id, self.cpu_us, self.stalled_us);
+        let asleep = self.cpu_us > 0 && before.iter().any(same);
         Peer { may_take: if asleep { 0 } else { self.may_take }, ..self }
     }
 
@@ -43,21 +47,21 @@ const LAST: u64 = 24 * MIB;
 pub const WORTH_KILLING: u64 = 16 * MIB;
 
 /// What a call may still take: up to the most that this leaf, which serves one class, has had before, or half as much again
-/// as it has now; but never beyond its own limits.
+/// as it has now; but never beyond its own limit: memory.max, as memory.high may be raised.
 pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
     let more = peak.unwrap_or(0).saturating_sub(current).max(current / 2).max(16 * MIB);
     more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
 }
 
-/// Must this call give way, given what is left and who else is running?
-pub fn judge(room: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+/// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running?
+pub fn judge(room: u64, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
     let others = || peers.iter().filter(|p| p.id != mine.id);
     let need: u64 = others().filter(|p| p.outranks(mine)).fold(0, |sum, p| sum.saturating_add(p.may_take));
     if need == 0 || room >= need.saturating_add(CREEP) {
         return Strain::None;
     }
     let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
-    if room < LAST && room < need && first && mine.current >= WORTH_KILLING {
+    if soon.min(room) < LAST && room < need && first && mine.current >= WORTH_KILLING {
         return Strain::Critical;
     }
     Strain::Tight
@@ -81,8 +85,9 @@ pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
 /// A leaf's standing.
 pub fn look(leaf: &Dir) -> Option<Peer> {
     let current = leaf.read_u64("memory.current").ok()?;
-    let limit = |file| leaf.read_max(file).unwrap_or(None);
-    let limit = super::limits::least(limit("memory.max"), limit("memory.high"));
+    let limit = leaf.read_max("memory.max").unwrap_or(None);
+    let mut pressure = [0; 256];
+    let pressure = leaf.read("memory.pressure", &mut pressure).ok().and_then(parse::pressure);
     let mut buf = [0; 16];
     let mark = leaf.mark(mark::LEAF, &mut buf).ok().and_then(|m| m.get(..8)?.try_into().ok());
     Some(Peer {
@@ -92,6 +97,7 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
         current,
         may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit),
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
+        stalled_us: pressure.map_or(0, |(some, _)| some),
     })
 }
 
@@ -101,7 +107,8 @@ mod tests {
 
     fn peer(id: u64, weight: u64, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
-        Peer { id, weight, generation: id, current, may_take: may_take(current, None, None), cpu_us: 5 }
+        let may_take = may_take(current, None, None);
+        Peer { id, weight, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
     }
 
     #[test]
@@ -110,8 +117,10 @@ mod tests {
         assert_eq!(sleeper.unless_asleep(&[]).may_take, 100 * MIB);
         let asleep = sleeper.unless_asleep(&[sleeper, low]);
         assert_eq!(asleep.may_take, 0);
-        assert_eq!(judge(10 * MIB, &low, &[asleep, low]), Strain::None);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &[asleep, low]), Strain::None);
         assert_eq!(Peer { cpu_us: 6, ..sleeper }.unless_asleep(&[sleeper]).may_take, 100 * MIB);
+        let waits_for_memory = Peer { stalled_us: 9, ..sleeper };
+        assert_eq!(waits_for_memory.unless_asleep(&[sleeper]).may_take, 100 * MIB);
     }
 
     #[test]
@@ -134,28 +143,34 @@ mod tests {
     #[test]
     fn a_call_alone_never_gives_way() {
         let alone = peer(1, 100, 1000);
-        assert_eq!(judge(0, &alone, &[alone]), Strain::None);
-        assert_eq!(judge(0, &alone, &[]), Strain::None);
+        assert_eq!(judge(0, 0, &alone, &[alone]), Strain::None);
+        assert_eq!(judge(0, 0, &alone, &[]), Strain::None);
     }
 
     #[test]
     fn only_what_is_outranked_gives_way() {
         let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
         let all = [high, low];
-        assert_eq!(judge(50 * MIB, &high, &all), Strain::None);
-        assert_eq!(judge(50 * MIB, &low, &all), Strain::Tight);
-        assert_eq!(judge(200 * MIB, &low, &all), Strain::None);
-        assert_eq!(judge(10 * MIB, &low, &all), Strain::Critical);
+        assert_eq!(judge(50 * MIB, 50 * MIB, &high, &all), Strain::None);
+        assert_eq!(judge(50 * MIB, 50 * MIB, &low, &all), Strain::Tight);
+        assert_eq!(judge(200 * MIB, 200 * MIB, &low, &all), Strain::None);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &all), Strain::Critical);
+        assert_eq!(
+            judge(90 * MIB, 10 * MIB, &low, &all),
+            Strain::Critical,
+            "it will have run out in a moment"
+        );
+        assert_eq!(judge(200 * MIB, 10 * MIB, &low, &all), Strain::None, "it lasts for what is needed");
     }
 
     #[test]
     fn only_the_lowest_that_is_worth_it_is_killed() {
         let (high, middle, low) = (peer(1, 300, 200), peer(2, 100, 400), peer(3, 50, 100));
         let all = [high, middle, low];
-        assert_eq!(judge(10 * MIB, &middle, &all), Strain::Tight);
-        assert_eq!(judge(10 * MIB, &low, &all), Strain::Critical);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &middle, &all), Strain::Tight);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &all), Strain::Critical);
         let tiny = peer(3, 50, 2);
-        assert_eq!(judge(10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
-        assert_eq!(judge(10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
+        assert_eq!(judge(10 * MIB, 10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::dir::{BUFFER, Dir, Kept};
 use super::limits::least;
-use super::{meminfo, parse};
+use super::meminfo::Meminfo;
+use super::parse;
 use nix::fcntl::OFlag;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ const MACHINE_RESERVE: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Levels {
     levels: Vec<Level>,
+    meminfo: Option<Meminfo>,
 }
 
 #[derive(Debug)]
@@ -23,6 +25,8 @@ struct Level {
     max: Kept,
     high: Kept,
     stat: Kept,
+    /// memory.max and memory.high as last read: an operator changes them seldom.
+    limits: (Option<u64>, Option<u64>),
     /// Bytes that the session leaves to others at this level.
     cushion_percent: u64,
 }
@@ -38,6 +42,17 @@ pub struct Room {
     pub over_high: bool,
 }
 
+impl Room {
+    /// What will be left after so many ns if it goes on as since `before`, which was `passed` ns ago.
+    pub fn after(&self, ns: u64, before: Option<Room>, passed: u64) -> u64 {
+        // What little room there is, is reckoned otherwise than plenty: the two can't be compared.
+        let before = before.filter(|b| b.scarce == self.scarce).map_or(self.bytes, |b| b.bytes);
+        let lost = u128::from(before.saturating_sub(self.bytes));
+        let will_lose = lost * u128::from(ns) / u128::from(passed.max(1));
+        self.bytes.saturating_sub(will_lose.min(u128::from(u64::MAX)) as u64)
+    }
+}
+
 impl Levels {
     /// Opens the levels. `cushion_percent` of the levels above the session are left to other sessions.
     pub fn open(calls: &Dir, cushion_percent: u64) -> Levels {
@@ -51,12 +66,20 @@ impl Levels {
                 None => break,
             }
         }
-        Levels { levels }
+        Levels { levels, meminfo: Meminfo::open() }
+    }
+
+    /// Reads the limits anew.
+    pub fn refresh(&mut self) {
+        for level in &mut self.levels {
+            level.limits = limits(&level.max, &level.high);
+        }
     }
 
     /// What the tightest level, or the machine, can still take; none if neither can be read.
     pub fn room(&self) -> Option<Room> {
-        let machine = meminfo::available().map(|n| n.saturating_sub(MACHINE_RESERVE));
+        let machine = self.meminfo.as_ref().and_then(Meminfo::available);
+        let machine = machine.map(|n| n.saturating_sub(MACHINE_RESERVE));
         let machine = machine.map(|bytes| Room { bytes, scarce: bytes < 512 << 20, over_high: false });
         self.levels.iter().filter_map(Level::room).chain(machine).reduce(|a, b| Room {
             bytes: a.bytes.min(b.bytes),
@@ -70,18 +93,19 @@ impl Level {
     fn open(path: &Path, cushion_percent: u64) -> Option<Level> {
         let dir = Dir::open(path).ok()?;
         let keep = |file| dir.keep(file, OFlag::O_RDONLY).ok();
+        let (max, high) = (keep("memory.max")?, keep("memory.high")?);
         Some(Level {
+            limits: limits(&max, &high),
             current: keep("memory.current")?,
-            max: keep("memory.max")?,
-            high: keep("memory.high")?,
+            max,
+            high,
             stat: keep("memory.stat")?,
             cushion_percent,
         })
     }
 
     fn room(&self) -> Option<Room> {
-        let limit_of = |file: &Kept| parse::number_or_max(file.read(&mut [0; 32]).ok()?);
-        let (max, high) = (limit_of(&self.max)?, limit_of(&self.high)?);
+        let (max, high) = self.limits;
         let limit = least(max, high)?;
         let current = self.current.read_u64().ok()?;
         let mut bytes = limit.saturating_sub(current);
@@ -96,6 +120,11 @@ impl Level {
     }
 }
 
+fn limits(max: &Kept, high: &Kept) -> (Option<u64>, Option<u64>) {
+    let limit = |file: &Kept| parse::number_or_max(file.read(&mut [0; 32]).ok()?)?;
+    (limit(max), limit(high))
+}
+
 /// Page cache that can be dropped without hurting much: all that is inactive, and half of the rest.
 fn droppable(stat: &[u8]) -> u64 {
     let key = |k: &[u8]| parse::keyed(stat, k).unwrap_or(0);
@@ -105,6 +134,16 @@ fn droppable(stat: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_foreseen_to_shrink_as_it_did() {
+        let room = |bytes| Room { bytes, scarce: true, over_high: false };
+        assert_eq!(room(100).after(150, None, 20), 100);
+        assert_eq!(room(100).after(150, Some(room(110)), 20), 25);
+        assert_eq!(room(100).after(150, Some(room(90)), 20), 100);
+        assert_eq!(room(100).after(150, Some(room(190)), 0), 0);
+        assert_eq!(room(100).after(150, Some(Room { scarce: false, ..room(500) }), 20), 100);
+    }
 
     #[test]
     fn page_cache_counts_as_mostly_free() {

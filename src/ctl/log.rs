@@ -67,6 +67,8 @@ struct Call {
     events: Option<Events>,
     slowed_us: u64,
     held_us: u64,
+    #[serde(default)]
+    killed: Option<String>,
     hint: Option<String>,
     degraded: Option<String>,
 }
@@ -284,6 +286,13 @@ fn notes(call: &Call) -> Vec<String> {
         if events.pids_max > 0 {
             notes.push("out of processes".into());
         }
+    }
+    match call.killed.as_deref() {
+        Some("made_room") => notes.push("killed to make room".into()),
+        Some("held_up") => notes.push("killed, held up too long".into()),
+        Some("stalled") => notes.push("killed, stood still".into()),
+        Some(why) => notes.push(format!("killed, {}", visible(why))),
+        None => {}
     }
     for (what, time) in [("throttled", call.slowed_us), ("held", call.held_us)] {
         if time > 0 {

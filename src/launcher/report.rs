@@ -47,6 +47,7 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
     }
     record.limits = Some(limits(&leaf, governed.high));
     (record.slowed, record.held) = (governed.slowed, governed.held);
+    record.raised_to = (governed.raised > 0).then_some(governed.raised_to);
     record.events = Some(Events {
         low: counted.low,
         high: counted.high,
@@ -69,9 +70,10 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
         _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
     }));
     facts.hint_room = call.budget;
-    (facts.slowed, facts.held) = (governed.slowed, governed.held);
+    (facts.slowed, facts.gave_way, facts.held) = (governed.slowed, governed.gave_way, governed.held);
     facts.killed = governed.killed.map(|reason| match reason {
         Reason::Stalled(time) => Why::Stalled(time),
+        Reason::HeldUp(time) => Why::HeldUp(time),
         Reason::MadeRoom => Why::MadeRoom,
         Reason::ForkedOn => Why::ForkedOn,
     });
@@ -80,6 +82,7 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
         let amount = leaf.limits.pids_max.map(u64::from);
         facts.pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount });
     }
+    record.killed = facts.killed;
     let on_exit = call.resolved.knobs.on_exit.value;
     if usage.populated_after && on_exit == OnExit::Keep && survivors::fear(&leaf, counted.pids_max) {
         return (facts, Some(leaf));

@@ -33,6 +33,8 @@ pub struct Facts {
     pub killed: Option<Why>,
     /// Time throttled over memory.high.
     pub slowed: Duration,
+    /// How much of that was so that others got their memory.
+    pub gave_way: Duration,
     /// Time frozen or held so that others got their memory.
     pub held: Duration,
     /// The limit of processes that a fork failed at (pids.events:max grew).
@@ -72,10 +74,24 @@ pub enum Whose {
 pub enum Why {
     /// It stood still over memory.high for so long.
     Stalled(Duration),
+    /// It was held up for so long for calls that matter more.
+    HeldUp(Duration),
     /// Calls that matter more needed the memory.
     MadeRoom,
     /// It forked on and on, though its forks failed.
     ForkedOn,
+}
+
+impl Why {
+    /// As it stands in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Why::Stalled(_) => "stalled",
+            Why::HeldUp(_) => "held_up",
+            Why::MadeRoom => "made_room",
+            Why::ForkedOn => "forked_on",
+        }
+    }
 }
 
 impl Facts {
@@ -90,6 +106,7 @@ impl Facts {
             peak: None,
             killed: None,
             slowed: Duration::ZERO,
+            gave_way: Duration::ZERO,
             held: Duration::ZERO,
             pids: None,
             earlier: Vec::new(),
@@ -109,19 +126,23 @@ pub fn text(facts: &Facts) -> Option<String> {
     } else if let Some(why) = facts.killed {
         lines.push(killed(facts, why));
         lines.push(NOT_THE_CODE.into());
-        lines.push(if why == Why::ForkedOn { fewer_processes(facts.class) } else { more_memory(facts) });
+        lines.push(match why {
+            Why::ForkedOn => fewer_processes(facts.class),
+            Why::HeldUp(_) | Why::MadeRoom => later(facts.class),
+            Why::Stalled(_) => more_memory(facts),
+        });
     } else if let Some(limit) = &facts.pids {
         lines.push(no_more_processes(limit));
         lines.push(NOT_THE_CODE.into());
         lines.push(fewer_processes(facts.class));
-    } else if is_long(facts.slowed, facts.duration) {
+    } else if is_long(facts.slowed.saturating_sub(facts.gave_way), facts.duration) {
         lines.push(slowed(facts));
         lines.push(more_memory(facts));
-    } else if is_long(facts.held, facts.duration) {
+    } else if is_long(for_others(facts), facts.duration) {
         lines.push(format!(
-            "Slowed, not killed: this {} call was paused for {} so that calls that matter more got their memory.",
+            "Slowed, not killed: this {} call was held up for {} so that calls that matter more got their memory.",
             facts.class,
-            seconds(facts.held)
+            seconds(for_others(facts))
         ));
         lines.push(
             "Its result is complete. If it ran into a timeout, run it again when less is going on.".into(),
@@ -165,6 +186,10 @@ fn killed(facts: &Facts, why: Why) -> String {
             "Killed: this {class} call stood still for {} at {}.{peak}",
             seconds(time),
             limit(facts.limit.as_ref())
+        ),
+        Why::HeldUp(time) => format!(
+            "Killed: calls that matter more than this {class} call needed the memory for {}, and it could not go on.{peak}",
+            seconds(time)
         ),
         Why::MadeRoom => format!(
             "Killed: memory ran out at {}, and calls that matter more than this {class} call needed it.{peak}",
@@ -230,6 +255,11 @@ fn more_memory(facts: &Facts) -> String {
     }
 }
 
+/// What there is too little of is shared with other calls: no hint helps.
+fn later(class: Class) -> String {
+    format!("Run it again when less is going on, or {}.", narrower(class))
+}
+
 /// Twice the limit (or the peak, if another's limit was hit), in steps of 512 MiB, as far as the budget goes;
 /// none if that isn't a quarter more than what wasn't enough.
 fn suggestion(facts: &Facts) -> Option<u64> {
@@ -270,6 +300,11 @@ fn fewer_processes(class: Class) -> String {
         _ => "fewer processes or threads at a time, and check that no script starts itself again and again",
     };
     format!("Retry with {how}.")
+}
+
+/// Time that the call was slowed or frozen for the sake of others.
+fn for_others(facts: &Facts) -> Duration {
+    facts.held.saturating_add(facts.gave_way)
 }
 
 fn is_long(time: Duration, of: Duration) -> bool {

@@ -115,10 +115,12 @@ fn a_throttled_call_is_called_slowed_and_not_killed() {
 }
 
 #[test]
-fn a_held_call_learns_that_its_result_is_complete() {
+fn a_call_that_gave_way_learns_that_its_result_is_complete() {
+    let slowed = Duration::from_millis(1500);
+    let call = Facts { held: Duration::from_millis(2500), slowed, gave_way: slowed, ..facts(Class::Install) };
     assert_eq!(
-        text(&Facts { held: Duration::from_secs(4), ..facts(Class::Install) }).unwrap(),
-        "[agentsh] Slowed, not killed: this install call was paused for 4.0 s so that calls that matter more got their memory.\n\
+        text(&call).unwrap(),
+        "[agentsh] Slowed, not killed: this install call was held up for 4.0 s so that calls that matter more got their memory.\n\
          [agentsh] Its result is complete. If it ran into a timeout, run it again when less is going on.\n"
     );
 }
@@ -139,6 +141,14 @@ fn what_agentsh_itself_killed_is_explained() {
     assert_eq!(
         first(Why::MadeRoom),
         "[agentsh] Killed: memory ran out at the memory limit of all calls of this session together, 3 GiB (memory.max), and calls that matter more than this run call needed it."
+    );
+    assert_eq!(
+        first(Why::HeldUp(Duration::from_secs(30))),
+        "[agentsh] Killed: calls that matter more than this run call needed the memory for 30 s, and it could not go on."
+    );
+    assert_eq!(
+        text(&call(Why::MadeRoom)).unwrap().lines().last().unwrap(),
+        "[agentsh] Run it again when less is going on, or work on less data at a time (a sample, a stream, chunks), or with fewer workers."
     );
     assert_eq!(
         first(Why::ForkedOn),
@@ -189,7 +199,8 @@ fn amounts_read_as_a_person_says_them() {
 fn whatever_happened_the_text_stays_short_and_every_line_has_the_prefix() {
     let whoses =
         [Whose::Call, Whose::Budget, Whose::Above("/sys/".to_owned() + &"ä/".repeat(3000)), Whose::Machine];
-    let whys = [None, Some(Why::Stalled(Duration::MAX)), Some(Why::MadeRoom), Some(Why::ForkedOn)];
+    let longest = [Why::Stalled, Why::HeldUp].map(|why| Some(why(Duration::MAX)));
+    let whys = [None, longest[0], longest[1], Some(Why::MadeRoom), Some(Why::ForkedOn)];
     for class in Class::LEAVES {
         for whose in &whoses {
             for killed in whys {
@@ -205,6 +216,7 @@ fn whatever_happened_the_text_stays_short_and_every_line_has_the_prefix() {
                         earlier: vec![(class, u64::MAX); 100],
                         peak: amount,
                         slowed: Duration::MAX,
+                        gave_way: Duration::ZERO,
                         held: Duration::MAX,
                         hint_room: amount,
                         class,

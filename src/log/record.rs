@@ -22,6 +22,8 @@
 //! | `events` | what memory.events and pids.events counted during the call |
 //! | `pressure` | µs of stall during the call, the `total=` of `some` and `full` |
 //! | `slowed_us`, `held_us` | time throttled over memory.high; time frozen or held |
+//! | `raised_to` | the highest that memory.high was raised to ahead of growth |
+//! | `killed` | why agentsh killed it: `stalled`, `held_up`, `made_room`, `forked_on` |
 //! | `hint` | `AGENT_RESOURCE_HINT` as it was given |
 //! | `feedback` | what was printed on the caller's stderr |
 //! | `degraded` | why there was no leaf, or why a part of its limits is not in force |
@@ -29,6 +31,7 @@
 //! What a call has left behind and what was killed as a fork bomb has a record of its own, with signal 9, the call's `ts`,
 //! leaf and generation, and `degraded` naming the call.
 
+use super::feedback::Why;
 use super::{json::Object, redact, timestamp};
 use crate::class::Class;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -79,6 +82,10 @@ pub struct Record {
     pub slowed: Duration,
     /// Time frozen or held for the sake of others.
     pub held: Duration,
+    /// The highest that memory.high was raised to, in bytes; none if it wasn't.
+    pub raised_to: Option<u64>,
+    /// Why agentsh itself killed the call, if it did.
+    pub killed: Option<Why>,
     /// `AGENT_RESOURCE_HINT` as it was given.
     pub hint: Option<String>,
     /// What the agent was told.
@@ -184,6 +191,8 @@ impl Record {
             pressure: None,
             slowed: Duration::ZERO,
             held: Duration::ZERO,
+            raised_to: None,
+            killed: None,
             hint: None,
             feedback: None,
             degraded: None,
@@ -248,6 +257,8 @@ impl Record {
             .maybe_object("pressure", self.pressure.map(Pressure::object))
             .number("slowed_us", micros(self.slowed))
             .number("held_us", micros(self.held))
+            .maybe_number("raised_to", self.raised_to)
+            .maybe_text("killed", self.killed.map(Why::name))
             .maybe_text("hint", hint)
             .maybe_text("feedback", self.feedback.as_ref())
             .maybe_text("degraded", self.degraded.as_ref())

@@ -43,7 +43,7 @@ fn a_record_is_one_line_with_every_field_of_the_schema() {
             r#""limits":{"memory_high":null,"memory_max":2147483648,"swap_max":null,"pids_max":null,"cpu_weight":100},"#,
             r#""events":{"low":0,"high":0,"max":0,"oom":0,"oom_kill":1,"oom_group_kill":0,"pids_max":2},"#,
             r#""pressure":{"memory_some_us":7,"memory_full_us":0,"cpu_some_us":0,"io_some_us":0},"#,
-            r#""slowed_us":3000,"held_us":0,"hint":"memory:2g","feedback":"[agentsh] x\n","degraded":null}"#,
+            r#""slowed_us":3000,"held_us":0,"raised_to":null,"killed":null,"hint":"memory:2g","feedback":"[agentsh] x\n","degraded":null}"#,
             "\n"
         )
     );

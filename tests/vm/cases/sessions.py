@@ -116,7 +116,7 @@ class Call:
         before = time.monotonic()
         self.out, self.err = process.communicate(timeout=seconds)
         self.seconds, self.status = time.monotonic() - before, process.returncode
-        mine = [r for r in records() if r.get("pid", process.pid) == process.pid]
+        mine = [r for r in records() if int(r["id"].rpartition("-")[2], 16) == process.pid]
         self.record = mine[-1] if mine else {}
         self.told = "\n".join(l for l in self.err.splitlines() if l.startswith("[agentsh]"))
     def __repr__(self):

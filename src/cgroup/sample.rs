@@ -1,0 +1,42 @@
+//! What a launcher sees of its call at one look, for the [`super::control`] law to decide on.
+
+/// What is seen of a call and around it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// A monotonic clock in ns.
+    pub now: u64,
+    /// memory.current in bytes.
+    pub current: u64,
+    /// anon + shmem + slab in bytes: what can't simply be dropped. Page cache is not growth.
+    pub work: u64,
+    /// memory.events:high.
+    pub high_events: u64,
+    /// Does the kernel wake us when that grows?
+    pub told: bool,
+    /// memory.pressure's total of `some` in µs; none without PSI.
+    pub stalled_us: Option<u64>,
+    /// cpu.stat:usage_usec.
+    pub cpu_us: u64,
+    /// pids.events:max.
+    pub refused_forks: u64,
+    /// Is pids.current at its limit?
+    pub pids_full: bool,
+    /// Is a cgroup above over its memory.high?
+    pub above_full: bool,
+    /// How much the level with the least room can still take, in bytes; none without any limit.
+    pub room: Option<u64>,
+    /// Do others need the memory?
+    pub strain: Strain,
+}
+
+/// Do calls of higher priority need the memory?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strain {
+    /// There is enough for all.
+    #[default]
+    None,
+    /// What is left can't cover what they may still take.
+    Tight,
+    /// They are about to run out, and this call is the first to give way.
+    Critical,
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Several calls of one session compete for its budget: what matters less is slowed, then frozen, and only at last killed."""
+# kernels: newest mid lts
+# mem: 2048
+# timeout: 420
+
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from sessions import HERE, calls, policy  # noqa: E402
+
+# `hog` is what a search, an installation or a build is in this case: only its memory counts. Weights: 300, 50, 100.
+POLICY = """
+session:
+  reserve: 64M
+overrides:
+  - match: [hog, "look*"]
+    class: explore
+  - match: [hog, "install*"]
+    class: install
+  - match: [hog, "build*"]
+    class: build
+  - match: [hog, "install-unfrozen"]
+    freeze: never
+  - match: [hog, "build-unfrozen"]
+    freeze: never
+  - match: [hog, "install-impatient"]
+    throttle_timeout: 5s
+"""
+
+WATCH = r"""
+import threading
+MIB = 1 << 20
+def leaf_of(process):
+    path = f"/proc/{process.pid}/task/{process.pid}/children"
+    until(lambda: any("/calls/" in (read(f"/proc/{child}/cgroup") or "") for child in (read(path) or "").split()))
+    places = [read(f"/proc/{child}/cgroup") or "" for child in (read(path) or "").split()]
+    return SESSION + "/calls/" + next(p for p in places if "/calls/" in p).rsplit("/", 1)[1]
+
+class Watched:
+    '''A call, and the lowest memory.high that was seen of its leaf.'''
+    def __init__(self, command):
+        self.begun = time.monotonic()
+        self.process = start("hog " + command)
+        self.leaf = leaf_of(self.process)
+        self.lowest, self.done = None, False
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+    def current(self):
+        return int(read(self.leaf, "memory.current") or 0)
+    def watch(self):
+        while not self.done and self.process.poll() is None:
+            high = read(self.leaf, "memory.high") or "max"
+            if high != "max":
+                self.lowest = min(self.lowest or 1 << 60, int(high))
+            time.sleep(0.03)
+    def end(self, seconds=100):
+        call = Call(self.process, seconds)
+        call.took = time.monotonic() - self.begun
+        call.ended = time.monotonic()
+        self.done = True
+        self.thread.join()
+        r = call.record
+        print(f"# {r.get('command')}: status {call.status} after {call.took:.1f} s, lowest high "
+              f"{self.lowest and self.lowest // MIB} MiB, slowed {r.get('slowed_us', 0) / 1e6:.1f} s, held "
+              f"{r.get('held_us', 0) / 1e6:.1f} s, raised to {(r.get('raised_to') or 0) // MIB} MiB, killed {r.get('killed')}, "
+              f"high events {(r.get('events') or {}).get('high')}, oom {(r.get('events') or {}).get('oom_kill')}", flush=True)
+        if call.told: print("#   " + call.told.replace("\n", "\n#   "), flush=True)
+        return call
+def grown(watched, mib):
+    report(f"{mib} MiB are there", until(lambda: watched.current() >= mib * MIB, 60), watched.current() // MIB)
+def untouched(name, call, watched, word):
+    report(f"{name}: what matters more is whole", (call.status, call.out) == (0, word + " whole\n"), call)
+    report(f"{name}: and was neither held nor killed", not call.record["held_us"] and not call.record["killed"], call)
+def finished(name, call, word):
+    report(f"{name}: what gave way comes to its end, with the right output and status", (call.status, call.out) == (0, word + " whole\n"), call)
+    report(f"{name}: and was not killed", call.record["killed"] is None and call.record["events"]["oom_kill"] == 0, call)
+"""
+
+# The budget is 600 MiB in each.
+SLOWED = r"""
+low = Watched("install-a 340 30 0")
+grown(low, 180)
+high = Watched("look-a 230 60 3 1 busy")
+high_call, low_call = high.end(), low.end()
+untouched("slowed", high_call, high, "look-a")
+finished("slowed", low_call, "install-a")
+report("slowed: its high was lowered to stop it where it was", low.lowest and low.lowest <= 400 * MIB, low.lowest)
+report("slowed: the log says for how long", low_call.record["slowed_us"] > 300_000, low_call)
+report("slowed: no freezing was needed", low_call.record["held_us"] == 0, low_call)
+report("slowed: its high was taken off again", low_call.record["limits"]["memory_high"] is None, low_call)
+"""
+
+FROZEN = r"""
+low = Watched("install-b 330 40 3 32")
+grown(low, 120)
+high = Watched("look-b 230 60 6 1 busy")
+high_call, low_call = high.end(), low.end()
+untouched("frozen", high_call, high, "look-b")
+finished("frozen", low_call, "install-b")
+report("frozen: 32 processes get around the throttle, and are frozen", low_call.record["held_us"] > 300_000, low_call)
+report("frozen: after they were slowed", low.lowest and low.lowest <= 400 * MIB, low.lowest)
+report("frozen: and thawed when the other had ended", has(low.leaf + "/cgroup.events", "frozen 0"))
+unfrozen = Watched("install-unfrozen 330 40 3 32")
+grown(unfrozen, 120)
+high = Watched("look-b 230 60 6 1 busy")
+high_call, low_call = high.end(), unfrozen.end()
+finished("freeze: never", low_call, "install-unfrozen")
+report("freeze: never: it is slowed", unfrozen.lowest is not None and low_call.record["slowed_us"] > 0, low_call)
+report("freeze: never is obeyed", low_call.record["held_us"] == 0, low_call)
+"""
+
+KILLED = r"""
+other = start("sleep 300")
+for word in ("build-c", "build-unfrozen"):
+    middle = Watched("build-d 60 100 60")
+    grown(middle, 60)
+    low = Watched(f"{word} 330 100 60")
+    grown(low, 330)
+    high = Watched("look-c 400 40 0")
+    high_call, low_call = high.end(), low.end()
+    untouched(word, high_call, high, "look-c")
+    report(f"{word}: one call is killed to make room", (low_call.status, low_call.record["killed"]) == (-9, "made_room"), low_call)
+    report(f"{word}: and not by the OOM killer", low_call.record["events"]["oom_kill"] == 0, low_call)
+    report(f"{word}: it had been frozen first, where it may be", (low_call.record["held_us"] > 0) == (word == "build-c"), low_call)
+    report(f"{word}: the agent is told why and what to do", all(t in low_call.told for t in ("Killed: memory ran out", "calls that matter more", "600 MiB", "Run it again")), low_call)
+    report(f"{word}: its elder of the same class lives on", middle.process.poll() is None)
+    middle.process.kill()
+    middle.end()
+report("another call lives", other.poll() is None)
+other.kill()
+"""
+
+IMPATIENT = r"""
+low = Watched("install-impatient 340 30 0")
+grown(low, 180)
+high = Watched("look-e 230 60 20 1 busy")
+low_call = low.end()
+report("held up: it ends", (low_call.status, low_call.record["killed"]) == (-9, "held_up"), low_call)
+report("held up: not before its timeout", low_call.record["slowed_us"] + low_call.record["held_us"] >= 3_500_000, low_call)
+report("held up: and while the other still ran", high.process.poll() is None)
+report("held up: the agent is told why and what to do", "calls that matter more" in low_call.told and "Run it again" in low_call.told, low_call)
+untouched("held up", high.end(), high, "look-e")
+"""
+
+PIPELINE = r"""
+first = subprocess.Popen([AGENTSH, "-c", "hog install-f 340 60 0"], stdout=subprocess.PIPE)
+second = subprocess.Popen([AGENTSH, "-c", "hog look-f 230 60 0; cat"], stdin=first.stdout, stdout=subprocess.PIPE, text=True)
+first.stdout.close()
+out, _ = second.communicate(timeout=100)
+report("a call that another one waits for comes to its end", (first.wait(60), second.returncode, out) == (0, 0, "look-f whole\ninstall-f whole\n"), (first.returncode, second.returncode, out))
+for r in records()[-2:]:
+    print(f"# {r['command']}: slowed {r['slowed_us'] / 1e6:.1f} s, held {r['held_us'] / 1e6:.1f} s, killed {r['killed']}", flush=True)
+"""
+
+
+def main():
+    """One session for each; the first word of the case's arguments chooses one."""
+    scripts = {"slowed": SLOWED, "frozen": FROZEN, "killed": KILLED, "impatient": IMPATIENT, "pipeline": PIPELINE}
+    policy(POLICY)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)
+        os.chmod(folder, 0o755)
+        os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+        for name in sys.argv[1:] or scripts:
+            calls("--session", name, "--memory-max", "664M", script=WATCH + scripts[name], seconds=150)
+
+
+if __name__ == "__main__":
+    main()
