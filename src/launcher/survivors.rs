@@ -1,14 +1,17 @@
 //! Is what a call leaves behind to be feared?
 //!
-//! Nearly all of it is quiet: a server, started with `&`. It gets no process of ours beside it. What may become a fork bomb is
-//! told by what it is at the moment in which its shell has ended, when a bomb has hardly begun: shells that were forked
-//! and have not become another program. `server &` is such a shell too, for less than a millisecond, which is waited for.
+//! Nearly all of it is quiet: a server, started with `server >log 2>&1 &`. It gets no process of ours beside it. What may
+//! become a fork bomb is told by what it is at the moment in which its shell has ended, when a bomb has hardly begun:
+//! shells that were forked and have not become another program. `server &` is such a shell too, for less than a
+//! millisecond, which is waited for. Any other young program is left alone if it has let go of the caller's output, as then
+//! there will be a next call that deals with it; if not, the caller may be waiting for its end, and nobody else would come.
 //!
 //! The judgement is pure; [`fear`] looks.
 
 use super::forward;
 use crate::cgroup::claim::boottime;
 use crate::cgroup::leaf::Leaf;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 /// What has lived for so long without spreading is no bomb.
@@ -30,6 +33,8 @@ pub struct Process {
     pub age: Duration,
     /// Has it not become another program since it was forked?
     pub forked_only: bool,
+    /// Is its output a pipe or a socket, whose reader may be waiting for its end?
+    pub is_read: bool,
 }
 
 /// What is seen of a call's leaf when its shell has ended.
@@ -64,8 +69,9 @@ pub fn judge(look: &Look, earlier: Option<&Look>) -> Fear {
     if look.refused > 0 || look.tasks >= limit / 2 {
         return Fear::Yes;
     }
-    if !processes.iter().any(|p| p.forked_only && p.age < YOUNG) {
-        return Fear::No;
+    let young = || processes.iter().filter(|p| p.age < YOUNG);
+    if !young().any(|p| p.forked_only) {
+        return if young().any(|p| p.is_read) { Fear::Yes } else { Fear::No };
     }
     let count = |look: &Look| look.processes.as_ref().map_or(usize::MAX, Vec::len);
     if earlier.is_some_and(|earlier| count(look) > count(earlier)) { Fear::Yes } else { Fear::Unsure }
@@ -106,9 +112,16 @@ fn process(pid: i32) -> Option<Process> {
     let stat = forward::stat(pid)?;
     let number = |n: usize| stat.split_ascii_whitespace().nth(n)?.parse::<u64>().ok();
     let begun = Duration::from_millis(number(19)?.saturating_mul(1000 / TICKS));
+    let age = Duration::from_nanos(boottime()).saturating_sub(begun);
+    let is_read = |fd: i32| {
+        let file = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
+        let file = file.as_os_str().as_bytes();
+        file.starts_with(b"pipe:") || file.starts_with(b"socket:")
+    };
     Some(Process {
-        age: Duration::from_nanos(boottime()).saturating_sub(begun),
+        age,
         forked_only: number(6)? & FORKED_ONLY != 0,
+        is_read: age < YOUNG && (is_read(1) || is_read(2)),
     })
 }
 
@@ -116,9 +129,9 @@ fn process(pid: i32) -> Option<Process> {
 mod tests {
     use super::*;
 
-    const SERVER: Process = Process { age: Duration::from_millis(1), forked_only: false };
-    const SUBSHELL: Process = Process { age: Duration::from_millis(1), forked_only: true };
-    const OLD_SUBSHELL: Process = Process { age: Duration::from_secs(4), forked_only: true };
+    const SERVER: Process = Process { age: Duration::from_millis(1), forked_only: false, is_read: false };
+    const SUBSHELL: Process = Process { forked_only: true, ..SERVER };
+    const OLD_SUBSHELL: Process = Process { age: Duration::from_secs(4), ..SUBSHELL };
 
     fn look(processes: &[Process]) -> Look {
         let tasks = processes.len() as u64;
@@ -129,6 +142,15 @@ mod tests {
     fn a_server_is_left_alone() {
         assert_eq!(judge(&look(&[SERVER]), None), Fear::No);
         assert_eq!(judge(&Look { tasks: 12, ..look(&[SERVER, SERVER]) }, None), Fear::No);
+    }
+
+    #[test]
+    fn a_young_program_that_keeps_the_caller_waiting_is_watched() {
+        let waited_for = Process { is_read: true, ..SERVER };
+        assert_eq!(judge(&look(&[SERVER, waited_for]), None), Fear::Yes);
+        assert_eq!(judge(&look(&[Process { age: YOUNG, ..waited_for }]), None), Fear::No);
+        let not_yet = Process { is_read: true, ..SUBSHELL };
+        assert_eq!(judge(&look(&[not_yet]), None), Fear::Unsure, "it may let go when it is the program");
     }
 
     #[test]

@@ -68,6 +68,18 @@ classic = call(":(){ :|:& };:", seconds=100)
 report("the classic bomb ends", "[agentsh] Killed" in classic.err, classic.told)
 nothing_is_left("nothing of it is left either")
 
+# One that is no shell, and begins only when its shell has gone. With the caller's output in its hands …
+open("/tmp/bomb.py", "w").write("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n")
+other = call("python3 /tmp/bomb.py & exit 3", seconds=100)
+report("a bomb that is no shell ends, too", other.status == 3 and "[agentsh] Killed" in other.err, other)
+nothing_is_left("and nothing is left of it")
+# … and without it, where the caller goes on.
+call("python3 /tmp/bomb.py >/dev/null 2>&1 & exit 3")
+report("it fills its leaf", until(lambda: any(tasks(leaf) >= 135 for leaf in populated()), 60), populated())
+time.sleep(1.2)
+works("the call after it works")
+nothing_is_left("and has it ended")
+
 # Nobody listens any more: the next call's agent is told.
 null = subprocess.DEVNULL
 subprocess.run([AGENTSH, "-c", BOMB + "b; exit 0"], stdin=null, stdout=null, stderr=null, timeout=60)
@@ -76,6 +88,7 @@ report("a bomb that nobody listens to is ended too", until(lambda: the_end(its),
 nothing_is_left("and nothing is left")
 told = works("the next call works")
 report("and tells of it", "earlier" in told.told and "150 processes" in told.told, told)
+report("of this one only", "more.)" not in told.told, told)
 report("the one after it does not", not works("the one after it works").told)
 
 # Its launcher is killed: whoever comes next deals with it.
@@ -102,7 +115,7 @@ report("it was told of once", (deals.told + deals.err + after.told).count("earli
 os.kill(server, 9)
 
 # What is no bomb: no caretaker for a server, a pool of workers as large as the limit lives on.
-server = call("sleep 1000 >/dev/null 2>&1 & echo $!")
+server = call("sleep 1000 >/dev/null 2>&1 & until read name </proc/$!/comm; [ $name = sleep ]; do :; done; echo $!")
 report("a server that is left behind gets no caretaker", not caretakers(), caretakers())
 os.kill(int(server.out), 9)
 loop = call("while :; do sleep 0.2; done >/dev/null 2>&1 & echo $!")
