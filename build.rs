@@ -1,6 +1,8 @@
-//! Compiles the built-in policy into the form that the binaries carry, by the very modules that `agentshctl` uses.
+//! Compiles the built-in policy into the form that the binaries carry, by the very modules that `agentshctl` uses, and
+//! the BPF programs with the Rust types of their maps.
 
-use std::path::Path;
+use libbpf_cargo::SkeletonBuilder;
+use std::path::{Path, PathBuf};
 
 #[path = "src/class.rs"]
 #[allow(dead_code)]
@@ -25,7 +27,28 @@ mod policy {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    builtin_policy()
+    builtin_policy()?;
+    bpf_programs()
+}
+
+/// bpf/NAME.bpf.c becomes NAME.skel.rs, which src/helper/bpf includes.
+fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-env-changed=CLANG");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    for name in ["agentsh_sched"] {
+        SkeletonBuilder::new()
+            .source(format!("bpf/{name}.bpf.c"))
+            .obj(out.join(format!("{name}.bpf.o")))
+            // v3: atomics that return what was there before.
+            .clang_args(["-mcpu=v3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"])
+            .build_and_generate(out.join(format!("{name}.skel.rs")))
+            .map_err(|error| {
+                let hint = "it needs clang, or what the environment variable CLANG names";
+                format!("bpf/{name}.bpf.c: {error:#}\n({hint})")
+            })?;
+    }
+    Ok(())
 }
 
 fn builtin_policy() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,10 +3,12 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bpf;
+mod load;
 mod root;
 mod session;
 
-/// Make the cgroups that agentsh's sessions live in. Needs root.
+/// Make the cgroups that agentsh's sessions live in, and load what the kernel does for them. Needs root.
 #[derive(Parser)]
 #[command(name = "agentsh-helper", version, max_term_width = 110)]
 struct Cli {
@@ -18,6 +20,9 @@ struct Cli {
 enum Command {
     Root(root::Args),
     Session(session::Args),
+    Load(load::LoadArgs),
+    Unload(load::UnloadArgs),
+    Status(load::StatusArgs),
 }
 
 /// Reads the command line, runs the subcommand, reports its error. 0 is done, 2 usage, 3 the environment can't.
@@ -25,6 +30,9 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Root(args) => root::run(&args),
         Command::Session(args) => session::run(&args),
+        Command::Load(args) => load::load(&args),
+        Command::Unload(args) => load::unload(&args),
+        Command::Status(args) => load::status(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the programs share with each other and, byte for byte, with src/helper/bpf/shared.rs: names, numbers,
+ * the layout of map values. Times are nanoseconds, memory is pages unless said otherwise.
+ */
+#pragma once
+
+/* Leaves are named "<class>-<number>"; the class's number is its place in src/class.rs. */
+enum call_class {
+	CLASS_TEST,
+	CLASS_BUILD,
+	CLASS_INSTALL,
+	CLASS_RUN,
+	CLASS_GIT,
+	CLASS_EDIT,
+	CLASS_EXPLORE,
+	CLASS_OTHER,
+	CLASS_COUNT,
+	/* What is not a call: the agent's own processes, and every other cgroup of the machine. */
+	CLASS_AGENT = CLASS_COUNT,
+	CLASS_NONE,
+	CLASS_SLOTS,
+};
+
+/* Cgroups that the scheduler tells apart; what comes after them counts as its parent. */
+#define MAX_GROUPS 32768
+/* Levels of cgroups that count; those below share their ancestor's group. */
+#define MAX_DEPTH   12
+#define MAX_CPUS    1024
+#define NAME_LENGTH 16
+
+/* What the policy and the operator say about scheduling; written by the helper, read at every decision. */
+struct sched_params {
+	/* The longest that a task runs while others wait. */
+	u64 slice_ns;
+	/* How much CPU a group that has slept may take ahead of its share, by class: what makes short calls
+	 * short. */
+	u64 credit_ns[CLASS_SLOTS];
+};
+
+/* How the scheduler ended. */
+struct sched_exit {
+	s64 code;
+	u32 kind; /* enum scx_exit_kind; 0 while it runs */
+	u32 unused;
+	char reason[128];
+	char message[256];
+	char dump[16384];
+};
+
+/* One cgroup, as `agentsh-helper stats` reads it. */
+struct group {
+	u64 cgroup_id;
+	/* Virtual time up to which the group has had its share: ns of CPU << 16 / share. */
+	u64 vtime;
+	/* CPU time of its tasks. */
+	u64 cpu_ns;
+	u32 parent;
+	/* Told apart from those that had this place in the array before. */
+	u32 generation;
+	u32 weight; /* as cpu.weight: 1 to 10000, 100 by default */
+	u32 class;  /* enum call_class */
+	/* Runnable tasks. */
+	s32 tasks;
+	/* Those, and the children that are active. */
+	s32 active;
+	/* Of the children that are active. */
+	s32 active_weight;
+	/* What the parent's active_weight has of this. */
+	u32 counted_weight;
+};
