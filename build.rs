@@ -3,6 +3,7 @@
 
 use libbpf_cargo::SkeletonBuilder;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[path = "src/class.rs"]
 #[allow(dead_code)]
@@ -35,6 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
+    // A newer libelf.a needs libzstd.a behind it (from 0.189 on); libbpf-sys doesn't know that.
+    let needs = Command::new("pkg-config").args(["--static", "--libs", "libelf"]).output();
+    if needs.is_ok_and(|needs| String::from_utf8_lossy(&needs.stdout).contains("-lzstd")) {
+        println!("cargo::rustc-link-arg=-lzstd");
+    }
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     for name in ["agentsh_sched"] {
         SkeletonBuilder::new()

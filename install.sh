@@ -103,7 +103,12 @@ need() {
         command -v "$1" >/dev/null || missing+=("$2")
         shift 2
     done
-    [ -e "$(cc -print-file-name=libc.a 2>/dev/null || true)" ] || missing+=(libc6-dev)
+    local library package
+    for library in libc.a:libc6-dev ${libraries:-}; do
+        package=${library#*:}
+        # Printed as it came if there is no such file.
+        [ -e "$(cc -print-file-name="${library%:*}" 2>/dev/null || true)" ] || missing+=("$package")
+    done
     [ "${#missing[@]}" -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         die "missing: ${missing[*]}. Install these packages, or run this as root."
@@ -114,7 +119,8 @@ need() {
 }
 
 build() {
-    need cc gcc
+    # agentsh-helper has libbpf in it, which is built from its source.
+    libraries='libelf.a:libelf-dev libz.a:zlib1g-dev' need cc gcc clang clang make make pkg-config pkg-config
     PATH=$PATH:$HOME/.cargo/bin
     command -v cargo >/dev/null || die "no Rust toolchain: install one with rustup (Debian's own is too old), then run this again"
     local wanted have

@@ -27,8 +27,13 @@ char _license[] SEC("license") = "GPL";
 #define SHARED	    0
 #define OWN_OF(cpu) (1 + (cpu))
 
-/* A group is at most so much CPU time ahead of its queue, however long it ran there alone. */
-#define LEAD_NS 40000000ULL
+/*
+ * A group is at most so much CPU time ahead of its queue, however long it ran there alone; or behind it while
+ * it never sleeps: with several CPUs the queue's time runs ahead of those whose turn comes next.
+ */
+#define LEAD_NS 250000000ULL
+/* But never so far, in virtual time, that what is at the end of the queue could be taken to hang. */
+#define LEAD_MOST 1000000000ULL
 /* Waking tasks preempt what is so much CPU time of their share behind them. */
 #define PREEMPT_NS 1000000ULL
 
@@ -132,14 +137,15 @@ static __always_inline void set_tag(struct task_struct *p, struct task_data *tas
 	u64 *now = bpf_map_lookup_elem(&times, &queue);
 	struct group *group = group_of(task);
 	struct sched_params *param = params();
-	u64 share, earliest, latest, time;
+	u64 share, lead, earliest, latest, time;
 
 	if (!now || !group || !param)
 		return;
 	share = group_share(task->group);
 	class = group->class < CLASS_SLOTS ? group->class : CLASS_NONE;
-	earliest = *now - (wakes ? (param->credit_ns[class] << 16) / share : 0);
-	latest = *now + (LEAD_NS << 16) / share;
+	lead = (LEAD_NS << 16) / share;
+	latest = *now + (lead < LEAD_MOST ? lead : LEAD_MOST);
+	earliest = *now - (wakes ? (param->credit_ns[class] << 16) / share : lead);
 	time = group->vtime;
 	if (before(time, earliest))
 		time = earliest;
@@ -218,20 +224,80 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 		preempt_for(p, task, group_share(task->group));
 }
 
+/* Charges what the task has run since it was last charged. */
+static __always_inline void charge(struct task_struct *p, struct task_data *task, struct cpu_data *it)
+{
+	u64 now = scx_bpf_now(), used = now - it->since, passed, weight = p->scx.weight;
+	struct group *group = group_of(task);
+
+	it->since = now;
+	if ((s64)used <= 0 || !group)
+		return;
+	passed = (used << 16) / group_share(task->group);
+	__sync_fetch_and_add(&group->vtime, passed);
+	__sync_fetch_and_add(&group->cpu_ns, used);
+	if (weight && weight < 100)
+		task->own_time = task->tag + passed * 100 / weight;
+}
+
+/* Notes what the CPU runs from now on. */
+static __always_inline void note(struct task_struct *p, struct task_data *task, struct cpu_data *it)
+{
+	u64 *now = bpf_map_lookup_elem(&times, &task->queue);
+
+	if (now && before(*now, task->tag))
+		*now = task->tag;
+	it->tag = task->tag;
+	it->queue = task->queue;
+	it->waits = !(p->flags & PF_KTHREAD);
+}
+
+/* How far the first of a queue is behind the queue's time; the most if there is none. */
+static __always_inline s64 head_of(u32 queue)
+{
+	u64 *now = bpf_map_lookup_elem(&times, &queue);
+	s64 behind = 1LL << 62;
+	struct task_struct *p;
+
+	if (!now || !scx_bpf_dsq_nr_queued(queue))
+		return behind;
+	bpf_for_each (scx_dsq, p, queue, 0) {
+		behind = p->scx.dsq_vtime - *now;
+		break;
+	}
+	return behind;
+}
+
+/*
+ * What ran is asked for first: it isn't in a queue yet, and if its turn comes before everybody else's it
+ * stays. (Two tasks on a CPU would simply alternate otherwise, whatever their weights.)
+ */
 void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct cpu_data *it = cpu_at(cpu);
-	u32 own = OWN_OF(cpu);
+	s64 own = head_of(OWN_OF(cpu)), shared = head_of(SHARED);
+	u32 first = own <= shared ? OWN_OF(cpu) : SHARED;
+	u32 second = first == SHARED ? OWN_OF(cpu) : SHARED;
+	struct sched_params *param = params();
+	struct task_data *task;
 
-	if (!it)
-		return;
-	/* Whose turn it is between the two queues is told by what ran last: they take turns. */
-	if (scx_bpf_dsq_nr_queued(own) && (it->queue == SHARED || !scx_bpf_dsq_nr_queued(SHARED)) &&
-	    scx_bpf_dsq_move_to_local(own))
-		return;
-	if (scx_bpf_dsq_move_to_local(SHARED))
-		return;
-	scx_bpf_dsq_move_to_local(own);
+	if (it && param && prev && (prev->scx.flags & scx.task_queued)) {
+		task = data_of(prev);
+		if (task) {
+			u64 *now;
+
+			charge(prev, task, it);
+			set_tag(prev, task, cpu, false);
+			now = bpf_map_lookup_elem(&times, &task->queue);
+			if (now && (s64)(task->tag - *now) <= (own <= shared ? own : shared)) {
+				prev->scx.slice = param->slice_ns;
+				note(prev, task, it);
+				return;
+			}
+		}
+	}
+	if (!scx_bpf_dsq_move_to_local(first))
+		scx_bpf_dsq_move_to_local(second);
 }
 
 void SCX_OP(runnable, struct task_struct *p, u64 enq_flags)
@@ -270,42 +336,22 @@ void SCX_OP(running, struct task_struct *p)
 {
 	struct task_data *task = data_of(p);
 	struct cpu_data *it = cpu_at(scx_bpf_task_cpu(p));
-	u64 *now;
 
 	if (!task || !it)
 		return;
-	now = bpf_map_lookup_elem(&times, &task->queue);
-	if (now && before(*now, task->tag))
-		*now = task->tag;
-	it->tag = task->tag;
-	it->queue = task->queue;
 	it->since = scx_bpf_now();
-	it->waits = !(p->flags & PF_KTHREAD);
+	note(p, task, it);
 }
 
 void SCX_OP(stopping, struct task_struct *p, bool runnable)
 {
 	struct task_data *task = data_of(p);
 	struct cpu_data *it = cpu_at(scx_bpf_task_cpu(p));
-	struct group *group;
-	u64 used, share, passed, weight;
 
 	if (!task || !it)
 		return;
 	it->waits = 0;
-	used = scx_bpf_now() - it->since;
-	if ((s64)used < 0)
-		return;
-	group = group_of(task);
-	if (!group)
-		return;
-	share = group_share(task->group);
-	passed = (used << 16) / share;
-	__sync_fetch_and_add(&group->vtime, passed);
-	__sync_fetch_and_add(&group->cpu_ns, used);
-	weight = p->scx.weight;
-	if (weight && weight < 100)
-		task->own_time = task->tag + passed * 100 / weight;
+	charge(p, task, it);
 }
 
 s32 SCX_OP(init_task, struct task_struct *p, struct scx_init_task_args *args)

@@ -112,6 +112,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>) -> Result<()>
         enq_reenq: kernel.value("scx_enq_flags", "SCX_ENQ_REENQ")?,
         enq_preempt: kernel.value("scx_enq_flags", "SCX_ENQ_PREEMPT")?,
         kick_idle: kernel.value("scx_kick_flags", "SCX_KICK_IDLE")?,
+        task_queued: kernel.value("scx_ent_flags", "SCX_TASK_QUEUED")?,
         kick_preempt: kernel.value("scx_kick_flags", "SCX_KICK_PREEMPT")?,
     };
     let queued_wakeup = kernel.value("scx_ops_flags", "SCX_OPS_ALLOW_QUEUED_WAKEUP").unwrap_or(0);
