@@ -19,146 +19,16 @@
 #include "kernel.h"
 #include "agentsh.h"
 #include "groups.h"
+#include "queues.h"
+#include "tags.h"
 #include "exit.h"
 
 char _license[] SEC("license") = "GPL";
 
-/* Queues: one for all CPUs, then one for each. */
-#define SHARED	    0
-#define OWN_OF(cpu) (1 + (cpu))
-
-/*
- * A group is at most so much CPU time ahead of its queue, however long it ran there alone; or behind it while
- * it never sleeps: with several CPUs the queue's time runs ahead of those whose turn comes next.
- */
-#define LEAD_NS 250000000ULL
-/* But never so far, in virtual time, that what is at the end of the queue could be taken to hang. */
-#define LEAD_MOST 1000000000ULL
 /* Waking tasks preempt what is so much CPU time of their share behind them. */
 #define PREEMPT_NS 1000000ULL
 
-struct task_data {
-	/* The group the task is in, and the one that it was counted in as runnable. */
-	u32 group, generation;
-	u32 counted, counted_generation;
-	bool is_counted;
-	/* Its place in a queue, and which queue's time that is of. */
-	u64 tag;
-	u32 queue;
-	/* Within its group a task of low weight (nice) waits for the others: its own virtual time. */
-	u64 own_time;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct task_data);
-} tasks SEC(".maps");
-
-/* Virtual times of the queues. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 + MAX_CPUS);
-	__type(key, u32);
-	__type(value, u64);
-} times SEC(".maps");
-
-/* What a CPU is doing. */
-struct cpu_data {
-	u64 tag; /* of what runs; ~0 for what is not ours or idle */
-	u64 share;
-	u64 since;
-	u32 queue;
-	u32 waits; /* 1 while it runs what has no credit, and so may be asked to give way */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct cpu_data);
-} cpus SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct sched_params);
-} sched_params SEC(".maps");
-
 const volatile u32 nr_cpus = 1;
-
-static __always_inline struct task_data *data_of(struct task_struct *p)
-{
-	return bpf_task_storage_get(&tasks, p, 0, 0);
-}
-
-static __always_inline struct cpu_data *cpu_at(u32 cpu)
-{
-	return bpf_map_lookup_elem(&cpus, &cpu);
-}
-
-static __always_inline struct sched_params *params(void)
-{
-	u32 first = 0;
-
-	return bpf_map_lookup_elem(&sched_params, &first);
-}
-
-static __always_inline bool before(u64 a, u64 b)
-{
-	return (s64)(a - b) < 0;
-}
-
-/* The task's group: the root's if its own has gone. */
-static __always_inline struct group *group_of(struct task_data *task)
-{
-	struct group *group = group_at(task->group);
-
-	if (group && group->generation == task->generation)
-		return group;
-	task->group = 0;
-	group = group_at(0);
-	if (group)
-		task->generation = group->generation;
-	return group;
-}
-
-static __always_inline bool is_pinned(const struct task_struct *p)
-{
-	return p->nr_cpus_allowed == 1;
-}
-
-/* Gives the task its tag in the queue of its kind. `wakes`: it has slept, and credit is for those. */
-static __always_inline void set_tag(struct task_struct *p, struct task_data *task, s32 cpu, bool wakes)
-{
-	u32 queue = is_pinned(p) ? OWN_OF(cpu) : SHARED, class;
-	u64 *now = bpf_map_lookup_elem(&times, &queue);
-	struct group *group = group_of(task);
-	struct sched_params *param = params();
-	u64 share, lead, earliest, latest, time;
-
-	if (!now || !group || !param)
-		return;
-	share = group_share(task->group);
-	class = group->class < CLASS_SLOTS ? group->class : CLASS_NONE;
-	lead = (LEAD_NS << 16) / share;
-	latest = *now + (lead < LEAD_MOST ? lead : LEAD_MOST);
-	earliest = *now - (wakes ? (param->credit_ns[class] << 16) / share : lead);
-	time = group->vtime;
-	if (before(time, earliest))
-		time = earliest;
-	else if (before(latest, time))
-		time = latest;
-	if (time != group->vtime)
-		group->vtime = time;
-	/* The order within the group, which must not keep the whole group waiting. */
-	if (before(time, task->own_time) && before(task->own_time, latest))
-		time = task->own_time;
-	task->tag = time;
-	task->queue = queue;
-}
 
 s32 SCX_OP(select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
@@ -224,50 +94,6 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 		preempt_for(p, task, group_share(task->group));
 }
 
-/* Charges what the task has run since it was last charged. */
-static __always_inline void charge(struct task_struct *p, struct task_data *task, struct cpu_data *it)
-{
-	u64 now = scx_bpf_now(), used = now - it->since, passed, weight = p->scx.weight;
-	struct group *group = group_of(task);
-
-	it->since = now;
-	if ((s64)used <= 0 || !group)
-		return;
-	passed = (used << 16) / group_share(task->group);
-	__sync_fetch_and_add(&group->vtime, passed);
-	__sync_fetch_and_add(&group->cpu_ns, used);
-	if (weight && weight < 100)
-		task->own_time = task->tag + passed * 100 / weight;
-}
-
-/* Notes what the CPU runs from now on. */
-static __always_inline void note(struct task_struct *p, struct task_data *task, struct cpu_data *it)
-{
-	u64 *now = bpf_map_lookup_elem(&times, &task->queue);
-
-	if (now && before(*now, task->tag))
-		*now = task->tag;
-	it->tag = task->tag;
-	it->queue = task->queue;
-	it->waits = !(p->flags & PF_KTHREAD);
-}
-
-/* How far the first of a queue is behind the queue's time; the most if there is none. */
-static __always_inline s64 head_of(u32 queue)
-{
-	u64 *now = bpf_map_lookup_elem(&times, &queue);
-	s64 behind = 1LL << 62;
-	struct task_struct *p;
-
-	if (!now || !scx_bpf_dsq_nr_queued(queue))
-		return behind;
-	bpf_for_each (scx_dsq, p, queue, 0) {
-		behind = p->scx.dsq_vtime - *now;
-		break;
-	}
-	return behind;
-}
-
 /*
  * What ran is asked for first: it isn't in a queue yet, and if its turn comes before everybody else's it
  * stays. (Two tasks on a CPU would simply alternate otherwise, whatever their weights.)
@@ -275,29 +101,26 @@ static __always_inline s64 head_of(u32 queue)
 void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct cpu_data *it = cpu_at(cpu);
-	s64 own = head_of(OWN_OF(cpu)), shared = head_of(SHARED);
-	u32 first = own <= shared ? OWN_OF(cpu) : SHARED;
-	u32 second = first == SHARED ? OWN_OF(cpu) : SHARED;
 	struct sched_params *param = params();
+	u64 own_tag = 0, shared_tag = 0;
+	bool own = head_of(OWN_OF(cpu), &own_tag), shared = head_of(SHARED, &shared_tag);
+	bool own_first = own && (!shared || !before(shared_tag, own_tag));
 	struct task_data *task;
 
 	if (it && param && prev && (prev->scx.flags & scx.task_queued)) {
 		task = data_of(prev);
 		if (task) {
-			u64 *now;
-
 			charge(prev, task, it);
 			set_tag(prev, task, cpu, false);
-			now = bpf_map_lookup_elem(&times, &task->queue);
-			if (now && (s64)(task->tag - *now) <= (own <= shared ? own : shared)) {
+			if ((!own && !shared) || !before(own_first ? own_tag : shared_tag, task->tag)) {
 				prev->scx.slice = param->slice_ns;
 				note(prev, task, it);
 				return;
 			}
 		}
 	}
-	if (!scx_bpf_dsq_move_to_local(first))
-		scx_bpf_dsq_move_to_local(second);
+	if (!scx_bpf_dsq_move_to_local(own_first ? OWN_OF(cpu) : SHARED))
+		scx_bpf_dsq_move_to_local(own_first ? SHARED : OWN_OF(cpu));
 }
 
 void SCX_OP(runnable, struct task_struct *p, u64 enq_flags)

@@ -76,7 +76,8 @@ mod tests {
     use libbpf_rs::btf::{Btf, types};
 
     fn object() -> Btf<'static> {
-        Btf::from_path(concat!(env!("OUT_DIR"), "/agentsh_sched.bpf.o")).expect("the object that build.rs made")
+        Btf::from_path(concat!(env!("OUT_DIR"), "/agentsh_sched.bpf.o"))
+            .expect("the object that build.rs made")
     }
 
     /// Byte offsets of a struct's members, and its size.
@@ -107,7 +108,10 @@ mod tests {
         let (members, size) = layout("sched_exit");
         let at = |name: &str| members.iter().find(|(it, _)| it == name).expect(name).1;
         assert_eq!((at("code"), at("kind")), (0, 8));
-        assert_eq!((at("reason"), at("message"), at("dump"), size), (REASON.start, MESSAGE.start, DUMP.start, DUMP.end));
+        assert_eq!(
+            (at("reason"), at("message"), at("dump"), size),
+            (REASON.start, MESSAGE.start, DUMP.start, DUMP.end)
+        );
         let mut bytes = vec![0; size];
         assert_eq!(SchedExit::decode(&bytes), None, "still running");
         bytes[8] = 64;
