@@ -42,7 +42,7 @@ fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rustc-link-arg=-lzstd");
     }
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    for name in ["agentsh_sched"] {
+    for name in ["agentsh_sched", "agentsh_monitor"] {
         SkeletonBuilder::new()
             .source(format!("bpf/{name}.bpf.c"))
             .obj(out.join(format!("{name}.bpf.o")))

@@ -69,3 +69,38 @@ struct group {
 	/* What the parent's active_weight has of this. */
 	u32 counted_weight;
 };
+
+#define SESSION_NAME_LENGTH 64
+
+/*
+ * A call, or an agent, as `agentsh-helper stats` reads it: from when its cgroup got its first process until
+ * it had none. Cgroups are used again and again; a call is known by the cgroup's id and when it began.
+ */
+struct call_stats {
+	u64 cgroup_id;
+	u64 session_id;
+	u64 began_ns; /* CLOCK_BOOTTIME, as the generation in the log */
+	u64 ended_ns; /* 0 while it lives */
+	/* Processes started, programs executed, processes ended. */
+	u64 forks;
+	u64 execs;
+	u64 exits;
+	/* The fastest growth of its memory over GROWTH_WINDOW_NS, in bytes a second. */
+	u64 fastest;
+	/* Time that its tasks were kept waiting over memory.high. */
+	u64 throttled_ns;
+	/* Where the window began. */
+	u64 window_ns;
+	u64 window_pages;
+	u32 class; /* enum call_class */
+	char name[NAME_LENGTH];
+	char session[SESSION_NAME_LENGTH];
+	u32 unused;
+};
+
+#define GROWTH_WINDOW_NS 10000000ULL
+
+struct call_key {
+	u64 cgroup_id;
+	u64 began_ns;
+};

@@ -24,7 +24,7 @@ typedef u32 __be32, __wsum;
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
-	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_STACK = 23,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -77,7 +77,35 @@ struct sched_ext_entity {
 	u64 dsq_vtime;
 };
 
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	s64 counter;
+} atomic_long_t;
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct page_counter {
+	atomic_long_t usage;
+};
+
+struct mem_cgroup {
+	struct cgroup_subsys_state css;
+	struct page_counter memory;
+};
+
 struct task_struct {
+	struct css_set *cgroups;
+	struct signal_struct *signal;
+	int tgid;
 	unsigned int flags;
 	int nr_cpus_allowed;
 	const cpumask_t *cpus_ptr;

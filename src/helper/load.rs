@@ -1,9 +1,9 @@
-//! `agentsh-helper load`, `unload` and `status`: the BPF programs, pinned and then the kernel's.
+//! `agentsh-helper load` and `unload`: the BPF programs, pinned and from then on the kernel's.
 
 use super::bpf::enums::Enums;
 use super::bpf::pins::{self, Pins};
-use super::bpf::sched;
-use anyhow::{Context, Result, bail};
+use super::bpf::{monitor, sched};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 /// Load what this kernel can run of the BPF programs and pin it under /sys/fs/bpf/agentsh; nothing stays resident.
@@ -27,6 +27,15 @@ enum Scheduler {
 pub fn load(args: &LoadArgs) -> Result<()> {
     let kernel = Enums::of_kernel()?;
     let pins = Pins::make()?;
+    if monitor::is_pinned() {
+        println!("monitor: loaded already");
+    } else {
+        let lacks = monitor::load(&pins).context("the monitor isn't loaded")?;
+        println!("monitor: loaded");
+        for lack in lacks {
+            println!("  without {lack}");
+        }
+    }
     match args.scheduler {
         Scheduler::WholeMachine => {
             sched::load(&kernel, &pins).context("the scheduler isn't loaded")?;
@@ -52,35 +61,5 @@ pub fn unload(_: &UnloadArgs) -> Result<()> {
     pins.remove()?;
     ended?;
     println!("unloaded");
-    Ok(())
-}
-
-/// Say what is loaded, and whether it is still at work.
-#[derive(clap::Args)]
-pub struct StatusArgs {
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// Prints it; an error if something that was loaded has ended.
-pub fn status(args: &StatusArgs) -> Result<()> {
-    let state = sched::state();
-    let pinned = pins::link("sched").exists();
-    let end = sched::last_end().filter(|_| state != sched::State::Ours);
-    if args.json {
-        let value = serde_json::json!({
-            "scheduler": { "state": state.name(), "pinned": pinned, "ended": end },
-        });
-        println!("{value}");
-    } else {
-        println!("scheduler: {}{}", state.name(), if pinned { "" } else { ", not loaded by agentsh" });
-        if let Some(end) = &end {
-            println!("  ended: {} ({}): {}", end.reason, end.kind, end.message);
-        }
-    }
-    if pinned && state != sched::State::Ours {
-        bail!("the scheduler is pinned but doesn't run: agentsh-helper unload, then load");
-    }
     Ok(())
 }

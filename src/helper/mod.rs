@@ -7,6 +7,7 @@ mod bpf;
 mod load;
 mod root;
 mod session;
+mod status;
 
 /// Make the cgroups that agentsh's sessions live in, and load what the kernel does for them. Needs root.
 #[derive(Parser)]
@@ -22,7 +23,8 @@ enum Command {
     Session(session::Args),
     Load(load::LoadArgs),
     Unload(load::UnloadArgs),
-    Status(load::StatusArgs),
+    Status(status::StatusArgs),
+    Stats(status::StatsArgs),
 }
 
 /// Reads the command line, runs the subcommand, reports its error. 0 is done, 2 usage, 3 the environment can't.
@@ -32,7 +34,8 @@ pub fn main() -> ExitCode {
         Command::Session(args) => session::run(&args),
         Command::Load(args) => load::load(&args),
         Command::Unload(args) => load::unload(&args),
-        Command::Status(args) => load::status(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Stats(args) => status::stats(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,7 +65,7 @@ impl Pins {
         std::fs::remove_dir_all(ROOT).with_context(|| format!("{ROOT} can't be removed"))
     }
 
-    /// Removes the pins of one part: all whose name is `part` or begins with `part.`.
+    /// Removes the pins of one part: all whose name is `part` or begins with `part_` (bpffs allows no dots).
     pub fn remove_part(&self, part: &str) -> Result<()> {
         for folder in ["links", "maps"] {
             let folder = Path::new(ROOT).join(folder);
@@ -73,7 +73,7 @@ impl Pins {
             for entry in entries.flatten() {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
-                if name == part || name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')) {
+                if name == part || name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_')) {
                     std::fs::remove_file(entry.path())
                         .with_context(|| format!("{} can't be removed", entry.path().display()))?;
                 }

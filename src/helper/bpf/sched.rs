@@ -11,7 +11,7 @@ use std::fs::read_to_string;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
-/// The name of the part, which its pins have too; dots aren't allowed in bpffs.
+/// The name of the part, which its pins begin with.
 const PART: &str = "sched";
 /// As `name` in the program's operations.
 const NAME: &str = "agentsh";

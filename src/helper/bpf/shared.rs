@@ -54,11 +54,7 @@ impl SchedExit {
         if kind == 0 {
             return None;
         }
-        let text = |range: std::ops::Range<usize>| {
-            let bytes = bytes.get(range).unwrap_or_default();
-            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
-        };
+        let text = |range: std::ops::Range<usize>| super::stats::text(bytes.get(range).unwrap_or_default());
         Some(Self {
             kind,
             code: i64::from_ne_bytes(bytes.get(0..8)?.try_into().ok()?),
@@ -70,19 +66,14 @@ impl SchedExit {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use libbpf_rs::HasSize;
     use libbpf_rs::btf::{Btf, types};
 
-    fn object() -> Btf<'static> {
-        Btf::from_path(concat!(env!("OUT_DIR"), "/agentsh_sched.bpf.o"))
-            .expect("the object that build.rs made")
-    }
-
-    /// Byte offsets of a struct's members, and its size.
-    fn layout(of: &str) -> (Vec<(String, usize)>, usize) {
-        let object = object();
+    /// Byte offsets of a struct's members, and its size, in the object that build.rs made.
+    pub fn layout(object: &str, of: &str) -> (Vec<(String, usize)>, usize) {
+        let object = Btf::from_path(format!("{}/{object}.bpf.o", env!("OUT_DIR"))).expect("the object");
         let found = object.type_by_name::<types::Struct<'_>>(of).expect("a struct of bpf/agentsh.h");
         let members = found.iter().map(|member| {
             let types::MemberAttr::Normal { offset } = member.attr else { panic!("a bit field in {of}") };
@@ -98,14 +89,14 @@ mod tests {
             credit_of_short: Duration::from_nanos(2),
             credit: Duration::from_nanos(3),
         };
-        let (members, size) = layout("sched_params");
+        let (members, size) = layout("agentsh_sched", "sched_params");
         assert_eq!(members, [("slice_ns".into(), 0), ("credit_ns".into(), 8)]);
         assert_eq!(params.encode().len(), size);
     }
 
     #[test]
     fn the_end_is_read_where_the_program_wrote_it() {
-        let (members, size) = layout("sched_exit");
+        let (members, size) = layout("agentsh_sched", "sched_exit");
         let at = |name: &str| members.iter().find(|(it, _)| it == name).expect(name).1;
         assert_eq!((at("code"), at("kind")), (0, 8));
         assert_eq!(
