@@ -246,6 +246,7 @@ impl Law {
             && self.high.is_none_or(|high| high > lower)
         {
             self.put_high(Some(lower), step);
+            self.throttled_from = None;
         }
         let critical = sample.strain == Strain::Critical;
         // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is.

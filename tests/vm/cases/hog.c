@@ -1,9 +1,9 @@
 /*
  * A program that takes memory at a given speed, keeps it for a while, and looks whether it is all there.
  *
- *   hog WORD MIB MIB_PER_S KEEP_S [PROCESSES [busy]]
+ *   hog WORD MIB MIB_PER_S [FILE [PROCESSES [busy]]]
  *
- * Each of the processes takes its share of the MiB, and sleeps or is busy while it keeps it. Prints `WORD whole` at the end, exit status 0; 1 if a page has
+ * Each of the processes takes its share of the MiB, and keeps it until there is such a file, asleep or busy. Prints `WORD whole` at the end, exit status 0; 1 if a page has
  * changed.
  */
 #include <stdio.h>
@@ -30,17 +30,7 @@ static void until(struct timespec *time, double seconds)
 		;
 }
 
-static void be_busy(double seconds)
-{
-	struct timespec start, now;
-
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	do
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	while ((now.tv_sec - start.tv_sec) + (now.tv_nsec - start.tv_nsec) / 1e9 < seconds);
-}
-
-static int take(unsigned long mib, double rate, double keep, int busy)
+static int take(unsigned long mib, double rate, const char *file, int busy)
 {
 	char *memory = malloc(mib * MIB);
 	struct timespec time;
@@ -53,10 +43,9 @@ static int take(unsigned long mib, double rate, double keep, int busy)
 			memory[at] = (char)(at / 4096 % 251 + 1);
 		until(&time, 1 / rate);
 	}
-	if (busy)
-		be_busy(keep);
-	else
-		until(&time, keep);
+	while (file && access(file, F_OK))
+		if (!busy)
+			until(&time, 0.1);
 	for (unsigned long at = 0; at < mib * MIB; at += 4096)
 		if (memory[at] != (char)(at / 4096 % 251 + 1))
 			return 1;
@@ -67,16 +56,17 @@ int main(int argc, char **argv)
 {
 	int processes = argc > 5 ? atoi(argv[5]) : 1, busy = argc > 6, bad, status;
 
-	if (argc < 5) {
-		fprintf(stderr, "usage: hog WORD MIB MIB_PER_S KEEP_S [PROCESSES [busy]]\n");
+	if (argc < 4) {
+		fprintf(stderr, "usage: hog WORD MIB MIB_PER_S [FILE [PROCESSES [busy]]]\n");
 		return 2;
 	}
 	unsigned long mib = strtoul(argv[2], NULL, 10) / processes;
-	double rate = atof(argv[3]) / processes, keep = atof(argv[4]);
+	double rate = atof(argv[3]) / processes;
+	const char *file = argc > 4 ? argv[4] : NULL;
 	for (int i = 1; i < processes; i++)
 		if (!fork())
-			return take(mib, rate, keep, busy);
-	bad = take(mib, rate, keep, busy);
+			return take(mib, rate, file, busy);
+	bad = take(mib, rate, file, busy);
 	while (wait(&status) > 0)
 		bad |= status;
 	if (!bad)
