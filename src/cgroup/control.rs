@@ -2,8 +2,8 @@
 //! [`super::governor`] samples and acts, and `control_tests` runs it against the kernel's own penalty formula.
 //!
 //! While nobody else needs the memory, memory.high is raised *ahead of* growth, so that the kernel never throttles the call.
-//! While others do, the call gives way in steps: its high goes down to the contended value, then it is frozen (5 s at a
-//! stretch), then killed. A call that has stood still over its high for too long is helped or ended, never left.
+//! While others do, the call gives way in steps: its high goes down to the contended value, and a little below what it has if
+//! it grows; if it grows on, it is frozen (5 s at a stretch); if memory runs out all the same, it is killed. A call that has stood still over its high for too long is helped or ended, never left.
 
 use super::forks::Forks;
 use super::limits::{LeafLimits, least};
