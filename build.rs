@@ -28,8 +28,17 @@ mod policy {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    order_of_start()?;
     builtin_policy()?;
     bpf_programs()
+}
+
+/// Tells the linker what every start runs: see there.
+fn order_of_start() -> Result<(), Box<dyn std::error::Error>> {
+    let order = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("src/launcher/start.ld");
+    println!("cargo::rerun-if-changed={}", order.display());
+    println!("cargo::rustc-link-arg-bin=agentsh=-Wl,-T,{}", order.display());
+    Ok(())
 }
 
 /// bpf/NAME.bpf.c becomes NAME.skel.rs, which src/helper/bpf includes.

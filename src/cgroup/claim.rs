@@ -1,6 +1,8 @@
 //! Claiming a leaf: an idle one of the class's pool, or a fresh one. No directory is read: slots are tried by name.
 
 use super::dir::Dir;
+use super::files::Files;
+use super::idle::{self, Idle};
 use super::leaf::{IDLE_MAX, Leaf, POOL_SIZE, Peak, unhand};
 use super::limits::{Context, LeafLimits};
 use super::place::Session;
@@ -49,7 +51,7 @@ impl Session {
 
     /// What the amounts in these knobs are taken of: read only as far as they need it.
     pub fn context(&self, knobs: &Knobs) -> Context {
-        let budget = self.calls.read_max("memory.max").unwrap_or(None);
+        let budget = self.budget();
         let amounts = [knobs.memory_high.value, knobs.memory_max.value, knobs.swap_max.value];
         let shares = amounts.iter().any(|a| matches!(a, Amount::Permille(_)));
         let nothing_above = budget.is_none() && self.shown.max.is_none() && self.shown.high.is_none();
@@ -68,7 +70,8 @@ impl Session {
         fds.push(self.calls.as_fd().as_raw_fd());
     }
 
-    /// Claims a leaf: an idle one that nothing is left in, or a fresh one. Every knob is written anew.
+    /// Claims a leaf: an idle one that nothing is left in, or a fresh one. Every knob is written anew: now, or, where the leaf's
+    /// last user left them as they are wanted, when it settles.
     pub fn claim(&self, class: Class, limits: &LeafLimits) -> Result<Leaf, ClaimError> {
         let class = if class == Class::Agent { Class::Other } else { class };
         let mut last = Errno::EBUSY;
@@ -103,21 +106,23 @@ impl Session {
             other => other?,
         };
         lock(&dir)?;
-        match idle(&dir)? {
-            Idle::Clean => {}
-            Idle::Leftover => {
+        let left = Idle::read(&dir);
+        let mut files = Files::default();
+        match use_of(&dir, &mut files)? {
+            Use::Clean => {}
+            Use::Leftover => {
                 // Its launcher may have been killed: nothing of ours may make it stand still.
                 unhand(&dir);
                 return Err(Errno::EBUSY);
             }
-            Idle::Dirty => {
+            Use::Dirty => {
                 self.calls.remove_child(&name)?;
                 return self.fresh(class, number, limits);
             }
         }
-        let start = Counters::read(&dir, &self.calls);
-        let mut leaf = self.adopt(dir, class, number, limits, start)?;
-        leaf.reused = true;
+        let start = left.map_or_else(|| Counters::read(&dir, &mut files), |left| left.counters);
+        let mut leaf = self.adopt(dir, class, number, limits, left.is_some_and(|left| left.has(limits)))?;
+        (leaf.reused, leaf.start, leaf.files) = (true, start, files);
         leaf.peak = reset_peak(&leaf.dir);
         Ok(leaf)
     }
@@ -125,52 +130,49 @@ impl Session {
     fn fresh(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
         let dir = self.calls.make_child(&format!("{class}-{number}"))?;
         lock(&dir)?;
-        // Only the budget's counter is older than the leaf.
-        let budget_oom = self.calls.read_key("memory.events.local", "oom").unwrap_or(0);
-        let start = Counters { budget_oom, ..Counters::default() };
-        self.adopt(dir, class, number, limits, start)
+        self.adopt(dir, class, number, limits, false)
     }
 
-    /// Writes every knob of a leaf that we hold the lock of.
+    /// Takes a leaf that we hold the lock of and writes every knob, if it isn't said to have them.
     fn adopt(
         &self,
         dir: Dir,
         class: Class,
         number: u64,
         limits: &LeafLimits,
-        start: Counters,
+        has_them: bool,
     ) -> Result<Leaf, Errno> {
-        // Between our opening it and our lock its last user may have removed it: then its files are gone.
         let generation = boottime();
-        let mut marks = [0; 16];
-        marks[..8].copy_from_slice(&generation.to_ne_bytes());
-        marks[8..].copy_from_slice(&(class as u64).to_ne_bytes());
-        let marked = dir.set_mark(mark::LEAF, &marks);
+        let marked = idle::in_use(&dir, generation, class);
         let mut lacks = Vec::new();
         if marked.is_err() {
             lacks.push("user.agentsh.leaf");
         }
-        let mut note = |file: &'static str, result: Result<(), Errno>| match result {
-            Ok(()) => Ok(()),
-            Err(e @ (Errno::EACCES | Errno::EPERM | Errno::ENODEV)) => Err(e),
-            Err(_) => {
-                lacks.push(file);
-                Ok(())
-            }
-        };
-        // Somebody else's leaf (root's, from an earlier call as root) is not ours to use: try the next one.
-        let mut knobs = || -> Result<(), Errno> {
-            note("memory.max", dir.write_max("memory.max", limits.max))?;
-            note("memory.high", dir.write_max("memory.high", limits.high))?;
-            note("memory.swap.max", dir.write_max("memory.swap.max", limits.swap_max))?;
-            note("memory.oom.group", dir.write_u64("memory.oom.group", u64::from(limits.oom_group)))?;
-            note("cpu.weight", dir.write_u64("cpu.weight", u64::from(limits.cpu_weight)))?;
-            note("pids.max", dir.write_max("pids.max", limits.pids_max.map(u64::from)))
-        };
-        knobs().map_err(|e| if e == Errno::ENODEV { e } else { Errno::EBUSY })?;
+        let unsure = has_them && marked.is_ok();
+        if !unsure {
+            // Somebody else's leaf (root's, from an earlier call as root) is not ours to use: try the next one. One whose
+            // last user removed it between our opening it and our lock has no files any more.
+            let more = limits.write(&dir).map_err(|e| if e == Errno::ENODEV { e } else { Errno::EBUSY })?;
+            lacks.extend(more);
+        }
         let id = dir.identity()?.id;
         let peak = if lacks.contains(&"memory.max") { Peak::Unknown } else { Peak::Fresh };
-        Ok(Leaf { dir, class, number, id, generation, reused: false, lacks, limits: *limits, start, peak })
+        Ok(Leaf {
+            dir,
+            class,
+            number,
+            id,
+            generation,
+            reused: false,
+            lacks,
+            unsure,
+            limits: *limits,
+            start: Counters::default(),
+            budget_ooms: 0,
+            files: Files::default(),
+            end: None,
+            peak,
+        })
     }
 }
 
@@ -179,7 +181,7 @@ fn lock(dir: &Dir) -> Result<(), Errno> {
     dir.try_lock().map_err(|_| Errno::EBUSY)
 }
 
-enum Idle {
+enum Use {
     Clean,
     /// Somebody lives in it, and its launcher is gone.
     Leftover,
@@ -187,22 +189,21 @@ enum Idle {
     Dirty,
 }
 
-fn idle(dir: &Dir) -> Result<Idle, Errno> {
-    let mut buf = [0; 256];
-    let events = dir.read("cgroup.events", &mut buf)?;
-    if super::parse::keyed(events, b"populated") != Some(0) {
-        return Ok(Idle::Leftover);
+fn use_of(dir: &Dir, files: &mut Files) -> Result<Use, Errno> {
+    let state = files.state(dir)?;
+    if state.populated {
+        return Ok(Use::Leftover);
     }
-    if super::parse::keyed(events, b"frozen") == Some(1) {
+    if state.frozen {
         dir.write("cgroup.freeze", b"0")?;
     }
-    let full = dir.read_u64("memory.current").is_ok_and(|n| n >= IDLE_MAX);
-    let threaded = dir.read("cgroup.type", &mut buf)? != b"domain\n";
+    let full = files.current(dir).is_some_and(|n| n >= IDLE_MAX);
+    let threaded = dir.read("cgroup.type", &mut [0; 32])? != b"domain\n";
     let identity = dir.identity()?;
     if full || threaded || identity.children > 0 || identity.killed {
-        return Ok(Idle::Dirty);
+        return Ok(Use::Dirty);
     }
-    Ok(Idle::Clean)
+    Ok(Use::Clean)
 }
 
 fn reset_peak(dir: &Dir) -> Peak {

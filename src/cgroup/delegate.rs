@@ -26,8 +26,6 @@ pub enum Candidate {
     },
 }
 
-/// PROC_CGROUP_INIT_INO, include/linux/proc_ns.h: the inode of the initial cgroup namespace.
-const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
 /// Processes are moved in so many rounds: each moves all that fork in between.
 const ROUNDS: usize = 32;
 
@@ -84,7 +82,7 @@ fn leaf_class(dir: &Dir) -> Option<Class> {
 }
 
 fn in_own_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/cgroup").is_ok_and(|m| m.ino() != INITIAL_NAMESPACE)
+    std::fs::metadata("/proc/self/ns/cgroup").is_ok_and(|m| m.ino() != mount::FIRST_NAMESPACE)
 }
 
 /// Makes a session of a delegated cgroup: `agent/` with all its processes, and `calls/`. Others may be at it too: one

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Room for the longest file read here: memory.stat has about 75 lines of at most 45 bytes on Linux 7.3.
 pub const BUFFER: usize = 4096;
+/// Room for the others that are flat keyed: cpu.stat has about 15 such lines.
+pub const SHORT: usize = 1024;
 
 /// An open cgroup directory.
 #[derive(Debug)]
@@ -145,7 +147,7 @@ impl Dir {
 
     /// Reads one key of a flat keyed file; `EBADMSG` if it has no such key.
     pub fn read_key(&self, file: &str, key: &str) -> Result<u64, Errno> {
-        parse::keyed(self.read(file, &mut [0; BUFFER])?, key.as_bytes()).ok_or(Errno::EBADMSG)
+        parse::keyed(self.read(file, &mut [0; SHORT])?, key.as_bytes()).ok_or(Errno::EBADMSG)
     }
 
     /// Are there processes in it or below?
@@ -234,6 +236,12 @@ const DIRECTORY: OFlag =
 /// An open file of a cgroup.
 #[derive(Debug)]
 pub struct Kept(OwnedFd);
+
+/// Reads a limit by its path; as [`Dir::read_max`].
+pub fn read_max(path: &Path) -> Result<Option<u64>, Errno> {
+    let file = openat(nix::fcntl::AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    parse::number_or_max(Kept(file).read(&mut [0; 32])?).ok_or(Errno::EBADMSG)
+}
 
 impl Kept {
     /// Reads it from its beginning; the kernel produces its text anew each time.

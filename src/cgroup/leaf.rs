@@ -1,6 +1,8 @@
 //! One tool call's cgroup, from its claim to its release.
 
 use super::dir::{Dir, Kept};
+use super::files::{Files, State};
+use super::idle::Idle;
 use super::limits::LeafLimits;
 use super::place::Session;
 use super::usage::{self, Counters, Usage};
@@ -30,12 +32,20 @@ pub struct Leaf {
     pub generation: u64,
     /// Had an earlier call used it?
     pub reused: bool,
-    /// Knobs that could not be set: the kernel or the tree doesn't have them, or refused.
+    /// Knobs that could not be set: the kernel or the tree doesn't have them, or refused. Known once it has settled.
     pub lacks: Vec<&'static str>,
+    /// Are the knobs what the leaf's last user left, and not written anew yet?
+    pub unsure: bool,
     /// What was written to it.
     pub limits: LeafLimits,
     /// The counters at the claim.
     pub start: Counters,
+    /// OOMs for the budget of all calls before this one.
+    pub budget_ooms: u64,
+    /// Its files, as far as they are open.
+    pub files: Files,
+    /// How it was when the call had ended: to be left to the next one if nothing of this one lives on.
+    pub end: Option<(State, Idle)>,
     /// memory.peak, reset for this descriptor (Linux 6.12).
     pub peak: Peak,
 }
@@ -83,17 +93,36 @@ impl Leaf {
         if let Peak::Reset(file) = &self.peak {
             fds.push(file.as_fd().as_raw_fd());
         }
+        self.files.keep(fds);
     }
 
-    /// What the call has used so far; to be asked when its shell has ended.
-    pub fn finish(&self, session: &Session) -> Usage {
-        let counters = Counters::read(&self.dir, &session.calls).since(&self.start);
-        Usage {
-            memory_peak: self.peak(),
-            counters,
-            populated_after: self.dir.populated().unwrap_or(false),
-            oom_owner: usage::oom_owner(&counters, &self.dir, &session.calls),
+    /// What needn't be done before the command starts: to be done while it does.
+    pub fn settle(&mut self, session: &Session) {
+        if std::mem::take(&mut self.unsure) {
+            // A program may have changed its own leaf's knobs behind its launcher's back.
+            self.lacks.extend(self.limits.write(&self.dir).unwrap_or_default());
         }
+        self.budget_ooms = usage::local_ooms(&session.calls);
+        self.files.open(&self.dir);
+    }
+
+    /// What the call has used so far; to be asked when its shell has ended. `high` is memory.high as it is now.
+    pub fn finish(&mut self, session: &Session, high: Option<u64>) -> Usage {
+        // Asked first: what is empty counts no further.
+        let mut state = self.files.state(&self.dir);
+        let mut now = Counters::read(&self.dir, &mut self.files);
+        if state.is_ok_and(|state| state.populated) {
+            // What has ended may take a moment more to leave (Linux 6.19).
+            state = self.files.state(&self.dir);
+            now = Counters::read(&self.dir, &mut self.files);
+        }
+        if let Ok(state) = state {
+            self.end = Some((state, Idle::new(&LeafLimits { high, ..self.limits }, now)));
+        }
+        let counters = now.since(&self.start);
+        let oom_owner = usage::oom_owner(&counters, self.budget_ooms, &self.dir, &session.calls);
+        let populated_after = state.is_ok_and(|state| state.populated);
+        Usage { memory_peak: self.peak(), counters, populated_after, oom_owner }
     }
 
     fn peak(&self) -> Option<u64> {
@@ -107,14 +136,15 @@ impl Leaf {
 
     /// Gives the leaf back: to the pool, or removes it; what lives on in it is left in peace, or killed if the policy
     /// says so.
-    pub fn release(self, session: &Session, on_exit: OnExit) -> Released {
-        if self.dir.populated().unwrap_or(false) {
+    pub fn release(mut self, session: &Session, on_exit: OnExit) -> Released {
+        let idle = self.end.filter(|(state, _)| !state.populated);
+        let state = idle.map(|(state, _)| state).or_else(|| self.files.state(&self.dir).ok());
+        if state.is_some_and(|state| state.populated) {
             return self.leave(on_exit);
         }
-        let full = self.dir.read_u64("memory.current").is_ok_and(|n| n >= IDLE_MAX);
+        let full = self.files.current(&self.dir).is_some_and(|n| n >= IDLE_MAX);
         let used_up = self.dir.identity().is_ok_and(|i| i.children > 0 || i.killed);
-        let frozen = self.dir.read_key("cgroup.events", "frozen").is_ok_and(|n| n != 0);
-        if frozen {
+        if state.is_some_and(|state| state.frozen) {
             let _ = self.dir.write("cgroup.freeze", b"0");
         }
         if self.number >= POOL_SIZE || full || used_up {
@@ -122,7 +152,12 @@ impl Leaf {
             if session.calls.remove_child(self.name()).is_ok() {
                 return Released::Removed;
             }
+        } else if let Some((_, idle)) = idle {
+            // Without it the next call looks for itself.
+            let _ = idle.write(&self.dir, self.generation, self.class);
         }
+        // The lock goes now; what else is open closes with us, as one by one would keep the caller waiting.
+        std::mem::forget((self.files, self.peak));
         Released::Pooled
     }
 

@@ -1,8 +1,10 @@
 //! From the policy's knobs to the numbers that are written to a leaf: pure, so that `agentshctl explain` shows what the
 //! launcher does.
 
-use super::dir::Dir;
+use super::dir::{self, Dir};
 use crate::policy::compiled::{Amount, Knobs, Limits, Oom};
+use nix::errno::Errno;
+use std::path::Path;
 use std::time::Duration;
 
 /// Limits in bytes; none is `max`.
@@ -16,9 +18,9 @@ pub struct Shown {
 
 impl Shown {
     /// Lowers these limits to those of a cgroup, where it has any. A cgroup without the memory controller has none.
-    pub fn under(&mut self, dir: &Dir) {
-        self.high = least(self.high, dir.read_max("memory.high").unwrap_or(None));
-        self.max = least(self.max, dir.read_max("memory.max").unwrap_or(None));
+    pub fn under(&mut self, cgroup: &Path) {
+        self.high = least(self.high, dir::read_max(&cgroup.join("memory.high")).unwrap_or(None));
+        self.max = least(self.max, dir::read_max(&cgroup.join("memory.max")).unwrap_or(None));
     }
 }
 
@@ -101,6 +103,29 @@ impl LeafLimits {
             freeze: knobs.freeze.value,
             throttle_timeout: Duration::from_millis(u64::from(knobs.throttle_timeout_ms.value)),
         }
+    }
+}
+
+impl LeafLimits {
+    /// Writes them to a leaf. Gives the knobs that it lacks: the kernel or the tree doesn't have them. An error if the leaf
+    /// isn't ours to write (`EACCES`, `EPERM`) or is gone (`ENODEV`).
+    pub fn write(&self, leaf: &Dir) -> Result<Vec<&'static str>, Errno> {
+        let mut lacks = Vec::new();
+        let mut note = |file: &'static str, result: Result<(), Errno>| match result {
+            Ok(()) => Ok(()),
+            Err(e @ (Errno::EACCES | Errno::EPERM | Errno::ENODEV)) => Err(e),
+            Err(_) => {
+                lacks.push(file);
+                Ok(())
+            }
+        };
+        note("memory.max", leaf.write_max("memory.max", self.max))?;
+        note("memory.high", leaf.write_max("memory.high", self.high))?;
+        note("memory.swap.max", leaf.write_max("memory.swap.max", self.swap_max))?;
+        note("memory.oom.group", leaf.write_u64("memory.oom.group", u64::from(self.oom_group)))?;
+        note("cpu.weight", leaf.write_u64("cpu.weight", u64::from(self.cpu_weight)))?;
+        note("pids.max", leaf.write_max("pids.max", self.pids_max.map(u64::from)))?;
+        Ok(lacks)
     }
 }
 

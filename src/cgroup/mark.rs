@@ -11,7 +11,8 @@ pub const BY_RUN: &[u8] = b"run";
 pub const BY_HELPER: &[u8] = b"helper";
 /// On a session: `high`, `normal` or `low`; none is normal.
 pub const PRIORITY: &CStr = c"user.agentsh.priority";
-/// On a leaf: the claim's generation and the class's number, native-endian u64 each.
+/// On a leaf: the claim's generation and the class's number, native-endian u64 each; on one that was left in order, how it was
+/// left (see [`super::idle`]).
 pub const LEAF: &CStr = c"user.agentsh.leaf";
 /// On `calls/`: the raises in force (see [`super::reserve`]).
 pub const RESERVE: &CStr = c"user.agentsh.reserve";

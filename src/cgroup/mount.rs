@@ -1,6 +1,8 @@
 //! Where cgroup v2 is mounted: read from /proc/self/mountinfo, as it may be anywhere (hybrid hosts have it at
 //! /sys/fs/cgroup/unified) and in containers shows only a part of the tree.
 
+use nix::sys::stat::stat;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,6 +34,23 @@ pub fn all() -> io::Result<Vec<Mount>> {
     let mut text = Vec::with_capacity(16 << 10);
     File::open("/proc/self/mountinfo")?.read_to_end(&mut text)?;
     Ok(parse(&text))
+}
+
+/// Where the whole tree usually is mounted: on hosts, and on those that have cgroup v1 beside it.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The number of the tree's own root (kernfs counts from 1).
+const ROOT: u64 = 1;
+/// The inode of the first cgroup namespace (PROC_CGROUP_INIT_INO of include/linux/proc_ns.h).
+pub const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// The mount of the whole tree at one of its usual places. None in a cgroup namespace, whose paths begin elsewhere.
+pub fn usual() -> Option<Mount> {
+    let point = USUAL.into_iter().find(|point| {
+        statfs(*point).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
+            && stat(*point).is_ok_and(|root| root.st_ino == ROOT)
+    })?;
+    let first = stat("/proc/self/ns/cgroup").is_ok_and(|namespace| namespace.st_ino == FIRST_NAMESPACE);
+    first.then(|| Mount { root: "/".into(), point: point.into() })
 }
 
 /// The mounts in the text of a mountinfo file (proc_pid_mountinfo(5)).

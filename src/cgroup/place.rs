@@ -9,6 +9,7 @@ use crate::policy::compiled::SessionPolicy;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where a call goes.
 #[derive(Debug)]
@@ -44,9 +45,16 @@ pub struct Session {
     pub calls: Dir,
     /// The limits that the command would have been under, and seen, without agentsh; those of `calls/` not among them.
     pub shown: Shown,
+    /// memory.max of `calls/`, once it has been asked for.
+    budget: OnceLock<Option<u64>>,
 }
 
 impl Session {
+    /// memory.max of `calls/` in bytes, as it was when first asked for; none is `max`.
+    pub fn budget(&self) -> Option<u64> {
+        *self.budget.get_or_init(|| self.calls.read_max("memory.max").unwrap_or(None))
+    }
+
     /// The session's name: its directory's, or `container` where `calls/` alone is mounted.
     pub fn name(&self) -> &str {
         let name = self.calls.path().parent().and_then(Path::file_name).and_then(OsStr::to_str);
@@ -77,6 +85,13 @@ pub fn locate(env: &Env) -> Place {
     };
     if let Some(class) = own::in_leaf(own) {
         return Place::InLeaf { class };
+    }
+    // Most often it is where it usually is: then what takes the kernel long to write needn't be read.
+    if let Some(usual) = mount::usual()
+        && let Ok(Some(place)) =
+            (Search { own: Path::new(OsStr::from_bytes(own)), mounts: &[usual], env }).around_us()
+    {
+        return place;
     }
     let mounts = match mount::all() {
         Ok(mounts) if !mounts.is_empty() => mounts,
@@ -217,13 +232,13 @@ impl Search<'_> {
         if let Some(base) = base.filter(|b| !self.own.starts_with(b)) {
             self.show(&mut shown, base);
         }
-        Place::Session(Box::new(Session { calls, shown }))
+        Place::Session(Box::new(Session { calls, shown, budget: OnceLock::new() }))
     }
 
     fn show(&self, shown: &mut Shown, cgroup: &Path) {
         let directory: Option<PathBuf> = mount::directories(self.mounts, cgroup).next();
-        if let Some(dir) = directory.and_then(|d| Dir::open_anywhere(&d).ok()) {
-            shown.under(&dir);
+        if let Some(directory) = directory {
+            shown.under(&directory);
         }
     }
 }

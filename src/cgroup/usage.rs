@@ -1,6 +1,7 @@
 //! What a call has used and what the kernel did to it: counters of its leaf, by difference.
 
-use super::dir::{BUFFER, Dir};
+use super::dir::{Dir, SHORT};
+use super::files::{Files, Name};
 use super::parse::{keyed, pressure};
 use std::path::PathBuf;
 
@@ -22,16 +23,14 @@ pub struct Counters {
     pub memory_full_us: u64,
     pub cpu_some_us: u64,
     pub io_some_us: u64,
-    /// memory.events.local:oom of `calls/`: tells whether its budget was what was hit.
-    pub budget_oom: u64,
 }
 
 impl Counters {
     /// Reads a leaf's counters; what isn't there (a controller, PSI, the leaf itself) stays 0.
-    pub fn read(leaf: &Dir, calls: &Dir) -> Counters {
+    pub fn read(leaf: &Dir, files: &mut Files) -> Counters {
         let mut counters = Counters::default();
-        let mut buf = [0; BUFFER];
-        if let Ok(text) = leaf.read("memory.events", &mut buf) {
+        let mut buf = [0; SHORT];
+        if let Ok(text) = files.read(leaf, Name::Events, &mut buf) {
             let key = |k: &[u8]| keyed(text, k).unwrap_or(0);
             counters.low = key(b"low");
             counters.high = key(b"high");
@@ -39,45 +38,68 @@ impl Counters {
             counters.oom = key(b"oom");
             counters.oom_kill = key(b"oom_kill");
             counters.oom_group_kill = key(b"oom_group_kill");
-            counters.budget_oom = local_ooms(calls);
         }
-        if let Ok(text) = leaf.read("pids.events", &mut buf) {
+        if let Ok(text) = files.read(leaf, Name::Pids, &mut buf) {
             counters.pids_max = keyed(text, b"max").unwrap_or(0);
         }
-        if let Ok(text) = leaf.read("cpu.stat", &mut buf) {
+        if let Ok(text) = files.read(leaf, Name::Cpu, &mut buf) {
             counters.cpu_user_us = keyed(text, b"user_usec").unwrap_or(0);
             counters.cpu_sys_us = keyed(text, b"system_usec").unwrap_or(0);
         }
-        if let Some((some, full)) = leaf.read("memory.pressure", &mut buf).ok().and_then(pressure) {
+        let mut total = |name| files.read(leaf, name, &mut buf).ok().and_then(pressure);
+        if let Some((some, full)) = total(Name::MemoryPressure) {
             (counters.memory_some_us, counters.memory_full_us) = (some, full.unwrap_or(0));
-            let some = |file| {
-                let mut buf = [0; 256];
-                leaf.read(file, &mut buf).ok().and_then(pressure).map_or(0, |(some, _)| some)
-            };
-            (counters.cpu_some_us, counters.io_some_us) = (some("cpu.pressure"), some("io.pressure"));
+            counters.cpu_some_us = total(Name::CpuPressure).map_or(0, |(some, _)| some);
+            counters.io_some_us = total(Name::IoPressure).map_or(0, |(some, _)| some);
         }
         counters
     }
 
+    /// All of them, in the order of the fields.
+    pub fn words(&self) -> [u64; 13] {
+        [
+            self.low,
+            self.high,
+            self.max,
+            self.oom,
+            self.oom_kill,
+            self.oom_group_kill,
+            self.pids_max,
+            self.cpu_user_us,
+            self.cpu_sys_us,
+            self.memory_some_us,
+            self.memory_full_us,
+            self.cpu_some_us,
+            self.io_some_us,
+        ]
+    }
+
+    /// The reverse of [`Counters::words`].
+    pub fn of_words(words: [u64; 13]) -> Counters {
+        let [low, high, max, oom, oom_kill, oom_group_kill, pids_max, cpu_user_us, cpu_sys_us, rest @ ..] =
+            words;
+        let [memory_some_us, memory_full_us, cpu_some_us, io_some_us] = rest;
+        Counters {
+            low,
+            high,
+            max,
+            oom,
+            oom_kill,
+            oom_group_kill,
+            pids_max,
+            cpu_user_us,
+            cpu_sys_us,
+            memory_some_us,
+            memory_full_us,
+            cpu_some_us,
+            io_some_us,
+        }
+    }
+
     /// What was added since `start`.
     pub fn since(&self, start: &Counters) -> Counters {
-        let diff = u64::saturating_sub;
-        Counters {
-            low: diff(self.low, start.low),
-            high: diff(self.high, start.high),
-            max: diff(self.max, start.max),
-            oom: diff(self.oom, start.oom),
-            oom_kill: diff(self.oom_kill, start.oom_kill),
-            oom_group_kill: diff(self.oom_group_kill, start.oom_group_kill),
-            pids_max: diff(self.pids_max, start.pids_max),
-            cpu_user_us: diff(self.cpu_user_us, start.cpu_user_us),
-            cpu_sys_us: diff(self.cpu_sys_us, start.cpu_sys_us),
-            memory_some_us: diff(self.memory_some_us, start.memory_some_us),
-            memory_full_us: diff(self.memory_full_us, start.memory_full_us),
-            cpu_some_us: diff(self.cpu_some_us, start.cpu_some_us),
-            io_some_us: diff(self.io_some_us, start.io_some_us),
-            budget_oom: diff(self.budget_oom, start.budget_oom),
-        }
+        let (now, then) = (self.words(), start.words());
+        Counters::of_words(std::array::from_fn(|i| now[i].saturating_sub(then[i])))
     }
 }
 
@@ -116,15 +138,17 @@ pub enum LimitOwner {
 const LEVELS: usize = 16;
 
 /// Whose limit an OOM kill in the leaf was for. A leaf that shows `oom_kill` but neither `max` nor `oom` did not reach its
-/// own limit; then it is the nearest limited cgroup above that saw an OOM of its own.
-pub fn oom_owner(grown: &Counters, leaf: &Dir, calls: &Dir) -> Option<LimitOwner> {
+/// own limit; then it is the nearest limited cgroup above that saw an OOM of its own. `ooms_before` is [`local_ooms`] of
+/// `calls/` when the call began.
+pub fn oom_owner(grown: &Counters, ooms_before: u64, leaf: &Dir, calls: &Dir) -> Option<LimitOwner> {
     if grown.oom_kill == 0 && grown.oom_group_kill == 0 {
         return None;
     }
-    if grown.oom > 0 || grown.max > 0 && grown.budget_oom == 0 {
+    let budget_hit = local_ooms(calls) > ooms_before;
+    if grown.oom > 0 || grown.max > 0 && !budget_hit {
         return Some(LimitOwner::Leaf(leaf.read_max("memory.max").unwrap_or(None)));
     }
-    if grown.budget_oom > 0 {
+    if budget_hit {
         return Some(LimitOwner::Budget(calls.read_max("memory.max").unwrap_or(None)));
     }
     for path in calls.path().ancestors().skip(1).take(LEVELS) {
@@ -138,7 +162,7 @@ pub fn oom_owner(grown: &Counters, leaf: &Dir, calls: &Dir) -> Option<LimitOwner
 }
 
 /// OOMs for this cgroup's own limit, not those of its children's.
-fn local_ooms(dir: &Dir) -> u64 {
+pub fn local_ooms(dir: &Dir) -> u64 {
     dir.read_key("memory.events.local", "oom").unwrap_or(0)
 }
 
@@ -151,7 +175,7 @@ mod tests {
     fn counters_are_read_from_a_leaf_s_files_and_missing_ones_are_zero() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = Dir::open_anywhere(tmp.path()).unwrap();
-        assert_eq!(Counters::read(&dir, &dir), Counters::default());
+        assert_eq!(Counters::read(&dir, &mut Files::default()), Counters::default());
         let file = |name: &str, text: &str| fs::write(tmp.path().join(name), text).unwrap();
         file("memory.events", "low 0\nhigh 7\nmax 2\noom 1\noom_kill 3\noom_group_kill 1\n");
         file("pids.events", "max 4\n");
@@ -161,7 +185,7 @@ mod tests {
             "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0 avg60=0 avg300=0 total=6\n",
         );
         file("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=8\n");
-        let read = Counters::read(&dir, &dir);
+        let read = Counters::read(&dir, &mut Files::default());
         assert_eq!((read.high, read.max, read.oom, read.oom_kill, read.pids_max), (7, 2, 1, 3, 4));
         assert_eq!(
             (read.cpu_user_us, read.cpu_sys_us, read.memory_some_us, read.memory_full_us),
@@ -170,6 +194,7 @@ mod tests {
         assert_eq!((read.io_some_us, read.cpu_some_us), (8, 0));
         let earlier = Counters { high: 5, ..read };
         assert_eq!(read.since(&earlier), Counters { high: 2, ..Counters::default() });
+        assert_eq!(Counters::of_words(read.words()), read);
     }
 
     #[test]
@@ -177,15 +202,14 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = Dir::open_anywhere(tmp.path()).unwrap();
         fs::write(tmp.path().join("memory.max"), "1048576\n").unwrap();
-        let owner = |counters: Counters| oom_owner(&counters, &dir, &dir);
+        fs::write(tmp.path().join("memory.events.local"), "oom 4\n").unwrap();
+        let owner = |counters: Counters, before: u64| oom_owner(&counters, before, &dir, &dir);
         let killed = Counters { oom_kill: 1, ..Counters::default() };
-        assert_eq!(owner(Counters::default()), None, "nothing was killed by the kernel");
-        assert_eq!(owner(Counters { oom: 1, ..killed }), Some(LimitOwner::Leaf(Some(1 << 20))));
-        assert_eq!(owner(Counters { budget_oom: 1, ..killed }), Some(LimitOwner::Budget(Some(1 << 20))));
-        assert_eq!(
-            owner(Counters { max: 9, budget_oom: 1, ..killed }),
-            Some(LimitOwner::Budget(Some(1 << 20)))
-        );
-        assert_eq!(owner(killed), Some(LimitOwner::Machine));
+        assert_eq!(owner(Counters::default(), 3), None, "nothing was killed by the kernel");
+        assert_eq!(owner(Counters { oom: 1, ..killed }, 4), Some(LimitOwner::Leaf(Some(1 << 20))));
+        assert_eq!(owner(killed, 3), Some(LimitOwner::Budget(Some(1 << 20))));
+        assert_eq!(owner(Counters { max: 9, ..killed }, 3), Some(LimitOwner::Budget(Some(1 << 20))));
+        assert_eq!(owner(Counters { max: 9, ..killed }, 4), Some(LimitOwner::Leaf(Some(1 << 20))));
+        assert_eq!(owner(killed, 4), Some(LimitOwner::Machine));
     }
 }

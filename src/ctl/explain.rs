@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
 /// memory.max of the `calls/` that this process's calls would go to or that it is in itself. Reads only: what the
 /// launcher would set up first (a delegated cgroup) isn't there to be read.
 fn session_budget() -> Option<u64> {
-    let mut buffer = [0; own::BUFFER];
+    let mut buffer = [0; own::LONG];
     let own = Path::new(OsStr::from_bytes(own::read(&mut buffer).ok()?));
     let mounts = mount::all().ok()?;
     let beside = own.ancestors().map(|base| base.join("calls"));

@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         bail!("--uid needs root");
     }
     let name = args.session.clone().unwrap_or_else(|| format!("run-{}", std::process::id()));
-    let mut buf = [0; own::BUFFER];
+    let mut buf = [0; own::LONG];
     let own = own::read(&mut buf).map_err(|e| anyhow!("this machine has no cgroup v2 ({})", e.desc()))?;
     let policy = store::load(&LoadEnv::of_process()).policy;
     let pool = pool::find(own).map_err(|why| anyhow!(why))?;

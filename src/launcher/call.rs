@@ -53,7 +53,8 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     if done == Done::InPlace(None) {
         return Planned::InPlace;
     }
-    let (policy, problem) = refresh::policy(env, args);
+    let cwd = std::env::current_dir().ok();
+    let (policy, problem) = refresh::policy(env, args, cwd.as_deref());
     let verdict = verdict(identity, &form, &all, &policy);
     let reason = match (done, table::by_kind(verdict.kind)) {
         (Done::InPlace(reason), _) | (Done::Supervised, Done::InPlace(reason)) => reason,
@@ -62,6 +63,7 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     let reason =
         reason.or_else(|| (!headroom::has_room()).then_some("RLIMIT_NPROC leaves no room for a launcher"));
     let mut record = record(&form, &all, &verdict);
+    record.cwd = cwd.map(|dir| dir.into_os_string().into_vec()).unwrap_or_default();
     note(&mut record, problem);
     if let Some(reason) = reason {
         record.placement = Placement::InPlace;
@@ -132,7 +134,6 @@ fn record(form: &Form, all: &[&[u8]], verdict: &Verdict) -> Record {
         _ => all.join(&b' '),
     };
     record.argv0 = all.first().map(|a| a.to_vec()).unwrap_or_default();
-    record.cwd = std::env::current_dir().map(|d| d.into_os_string().into_vec()).unwrap_or_default();
     record
 }
 

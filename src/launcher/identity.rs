@@ -2,6 +2,7 @@
 
 use crate::sys::args;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 
 /// What we are called as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +30,14 @@ const SHELLS: [(&[u8], &str); 6] = [
 /// where the file says nothing (agentsh, a busybox). argv[0] can be anything, and is never asked.
 pub fn identify() -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
-    let file =
-        std::fs::read_link("/proc/self/exe").map(|p| p.into_os_string().into_vec()).unwrap_or_default();
-    decide(called, &file)
+    decide(called, own_file().unwrap_or_default())
+}
+
+/// Where our own file is, as /proc tells.
+pub fn own_file() -> Option<&'static [u8]> {
+    static FILE: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let read = || std::fs::read_link("/proc/self/exe").ok().map(|path| path.into_os_string().into_vec());
+    FILE.get_or_init(read).as_deref()
 }
 
 /// The last part of a path.

@@ -32,6 +32,7 @@ use crate::sys::{exec, lifeboat};
 use call::Planned;
 use env::Env;
 use identity::Identity;
+use nix::errno::Errno;
 use real::Real;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use table::Circumstances;
@@ -44,8 +45,14 @@ pub fn main(args: Args) -> i32 {
         Real::Found(shell) => shell,
         missing => return say_missing(&identity, &missing),
     };
-    let mut buffer = [0; own::BUFFER];
-    let own = own::read(&mut buffer).ok();
+    let (mut short, mut long) = ([0; own::SHORT], Vec::new());
+    let own = match own::read(&mut short) {
+        Err(Errno::EOVERFLOW) => {
+            long.resize(own::LONG, 0);
+            own::read(&mut long).ok()
+        }
+        own => own.ok(),
+    };
     let nested = own.is_some_and(|path| own::in_leaf(path).is_some());
     if table::at_once(Circumstances { secure: env.secure, off: env.off, nested }).is_none() {
         lifeboat::ready(args, shell);

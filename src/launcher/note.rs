@@ -1,8 +1,9 @@
 //! Recognising agentsh by a note in the ELF file: hard links, copies and overlays all have another inode, but the
 //! same note.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use nix::sys::stat::{SFlag, fstat, stat};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -41,20 +42,50 @@ pub enum Program {
 /// Of the shells in common use dash is the smallest, with 90 kB at the least; the wrappers that Nix makes have up to 40.
 const SMALLEST_SHELL: u64 = 64 << 10;
 
-/// Looks at a file.
-pub fn inspect(path: &Path) -> Program {
-    // Not even opened if it is a FIFO, which would wait for a writer, or a device, which may do anything.
-    let Ok(meta) = fs::metadata(path) else { return Program::Not };
-    if !meta.is_file() {
-        return Program::Not;
+/// What a look at a file told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What kind of program it is.
+    pub program: Program,
+    /// May everybody execute it, by its mode? Else who we are matters.
+    pub for_everybody: bool,
+}
+
+/// Looks at a file that somebody else named: not even opened if it is a FIFO, which would wait for a writer, or a device,
+/// which may do anything.
+pub fn inspect(path: &Path) -> Seen {
+    match stat(path) {
+        Ok(meta) if is_file(meta.st_mode) => inspect_usual(path),
+        _ => Seen { program: Program::Not, for_everybody: false },
     }
-    let Ok(mut file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) else {
-        return Program::Unreadable;
+}
+
+/// Looks at a file in one of the places where shells are: opened at once, as every script's shell comes through here.
+pub fn inspect_usual(path: &Path) -> Seen {
+    match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(mut file) => inspect_open(&mut file),
+        Err(error) => {
+            let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+            // A socket or a folder that can't be opened is no program either, but what can't be read may be one.
+            let is_file = !missing && stat(path).is_ok_and(|meta| is_file(meta.st_mode));
+            Seen { program: if is_file { Program::Unreadable } else { Program::Not }, for_everybody: false }
+        }
+    }
+}
+
+fn is_file(mode: libc::mode_t) -> bool {
+    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
+fn inspect_open(file: &mut File) -> Seen {
+    let Some(meta) = fstat(&*file).ok().filter(|meta| is_file(meta.st_mode)) else {
+        return Seen { program: Program::Not, for_everybody: false };
     };
-    match inspect_file(&mut file).unwrap_or(Program::Not) {
-        Program::Elf if meta.len() < SMALLEST_SHELL => Program::Small,
+    let program = match inspect_file(file).unwrap_or(Program::Not) {
+        Program::Elf if u64::try_from(meta.st_size).unwrap_or(0) < SMALLEST_SHELL => Program::Small,
         program => program,
-    }
+    };
+    Seen { program, for_everybody: meta.st_mode & 0o111 == 0o111 }
 }
 
 fn inspect_file(file: &mut File) -> Option<Program> {
@@ -123,11 +154,14 @@ mod tests {
 
     #[test]
     fn other_programs_scripts_and_nothing_are_told_apart() {
-        assert_eq!(inspect(Path::new("/bin/bash")), Program::Elf);
-        assert_eq!(inspect(Path::new("/etc/passwd")), Program::Not);
-        assert_eq!(inspect(Path::new("/nowhere")), Program::Not);
-        assert_eq!(inspect(Path::new("/")), Program::Not);
-        assert_eq!(inspect(Path::new("/dev/null")), Program::Not);
+        for look in [inspect, inspect_usual] {
+            let program = |path: &str| look(Path::new(path)).program;
+            assert_eq!(look(Path::new("/bin/bash")), Seen { program: Program::Elf, for_everybody: true });
+            assert!(!look(Path::new("/etc/passwd")).for_everybody);
+            for no in ["/etc/passwd", "/nowhere", "/etc/passwd/nowhere", "/", "/dev/null"] {
+                assert_eq!(program(no), Program::Not, "{no}");
+            }
+        }
     }
 
     #[test]

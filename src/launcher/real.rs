@@ -2,8 +2,8 @@
 
 use super::circle::{self, Entered};
 use super::env::Env;
-use super::identity::{Identity, basename};
-use super::note::{self, Program};
+use super::identity::{Identity, basename, own_file};
+use super::note::{self, Program, Seen};
 use nix::errno::Errno;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -30,14 +30,15 @@ pub enum Real {
 pub fn find(identity: &Identity, env: &Env) -> Real {
     match identity {
         Identity::Shell(name) => shell(name, env),
-        Identity::Applet => first([in_tree("busybox"), Some(format!("{INSTALLED}/busybox").into())]),
+        Identity::Applet => first([&|| in_tree("busybox"), &|| Some(format!("{INSTALLED}/busybox").into())]),
         Identity::Shim(name) => tool(name, env),
     }
 }
 
 fn shell(name: &str, env: &Env) -> Real {
     if let Some(named) = env.real_shell.filter(|p| p.starts_with(b"/")) {
-        match suits(Path::new(OsStr::from_bytes(named))) {
+        let path = Path::new(OsStr::from_bytes(named));
+        match suits(path, note::inspect(path)) {
             // Of a name that is no shell's, or already long at it: it may start a /bin/bash that is us.
             Suits::Surely if is_shells(basename(named)) && !circle::is_suspected() => return found(named),
             Suits::No => {}
@@ -49,12 +50,12 @@ fn shell(name: &str, env: &Env) -> Real {
         }
     }
     first([
-        Some(format!("{DIVERTED}/{name}").into()),
-        Some(format!("/bin/{name}").into()),
-        Some(format!("/usr/bin/{name}").into()),
-        Some(format!("/usr/local/bin/{name}").into()),
-        if env.secure { None } else { in_tree(name) },
-        Some(format!("{INSTALLED}/{name}").into()),
+        &|| Some(format!("{DIVERTED}/{name}").into()),
+        &|| Some(format!("/bin/{name}").into()),
+        &|| Some(format!("/usr/bin/{name}").into()),
+        &|| Some(format!("/usr/local/bin/{name}").into()),
+        &|| if env.secure { None } else { in_tree(name) },
+        &|| Some(format!("{INSTALLED}/{name}").into()),
     ])
 }
 
@@ -64,14 +65,15 @@ fn is_shells(name: &[u8]) -> bool {
 
 /// `libexec/NAME` beside the `bin` that our own file is in.
 fn in_tree(name: &str) -> Option<PathBuf> {
-    let file = std::fs::read_link("/proc/self/exe").ok()?;
+    let file = Path::new(OsStr::from_bytes(own_file()?));
     Some(file.parent()?.parent()?.join("libexec").join(name))
 }
 
-fn first<const N: usize>(places: [Option<PathBuf>; N]) -> Real {
+/// The first that suits. Most often it is one of the first two, so the others aren't even named before.
+fn first<const N: usize>(places: [&dyn Fn() -> Option<PathBuf>; N]) -> Real {
     let mut perhaps = None;
-    for place in places.into_iter().flatten() {
-        match suits(&place) {
+    for place in places.into_iter().filter_map(|place| place()) {
+        match suits(&place, note::inspect_usual(&place)) {
             Suits::Surely => return found(place.as_os_str().as_bytes()),
             Suits::Perhaps => perhaps = perhaps.or(Some(place)),
             Suits::No => {}
@@ -92,7 +94,7 @@ fn tool(name: &[u8], env: &Env) -> Real {
             .join(OsStr::from_bytes(name));
         // A tool may be a script, which a shell may not.
         let executable = nix::unistd::access(&file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file();
-        if executable && note::inspect(&file) != Program::Ourselves {
+        if executable && note::inspect(&file).program != Program::Ourselves {
             return found(file.as_os_str().as_bytes());
         }
     }
@@ -108,13 +110,16 @@ enum Suits {
 }
 
 /// A script can't be a shell: its `#!` may name us.
-fn suits(path: &Path) -> Suits {
-    let suits = match note::inspect(path) {
+fn suits(path: &Path, seen: Seen) -> Suits {
+    let suits = match seen.program {
         Program::Elf => Suits::Surely,
         Program::Small => Suits::Perhaps,
         Program::Unreadable if !is_our_file(path) => Suits::Perhaps,
-        Program::Unreadable | Program::Ourselves | Program::Not => Suits::No,
+        Program::Unreadable | Program::Ourselves | Program::Not => return Suits::No,
     };
+    if seen.for_everybody {
+        return suits;
+    }
     match nix::unistd::access(path, nix::unistd::AccessFlags::X_OK) {
         // Where a sandbox won't even say, execve will.
         Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => suits,

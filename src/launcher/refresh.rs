@@ -1,6 +1,7 @@
 //! The policies in force: loaded in their compiled form, and compiled anew by `agentshctl` when a file has changed.
 
 use super::env::Env;
+use super::identity::own_file;
 use crate::policy::compiled::Policy;
 use crate::policy::place::LoadEnv;
 use crate::policy::store::{self, COMPILE_WAIT, State};
@@ -11,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The policy, and what is wrong with the files it comes from.
-pub fn policy(env: &Env, args: &Args) -> (Policy, Option<String>) {
-    let places = places(env);
+pub fn policy(env: &Env, args: &Args, cwd: Option<&Path>) -> (Policy, Option<String>) {
+    let places = places(env, cwd);
     let mut loaded = store::load(&places);
     if loaded.state == (State::Stale { compile: true }) && compile(&places, args) {
         loaded = store::load(&places);
@@ -31,15 +32,15 @@ fn compile(places: &LoadEnv, args: &Args) -> bool {
     aside::run(&command, args, COMPILE_WAIT).unwrap_or(false)
 }
 
-fn places(env: &Env) -> LoadEnv {
+fn places(env: &Env, cwd: Option<&Path>) -> LoadEnv {
     let path = |bytes: Option<&'static [u8]>| bytes.map(|b| PathBuf::from(OsStr::from_bytes(b)));
     let absolute = |bytes| path(bytes).filter(|p| p.is_absolute());
     LoadEnv {
-        cwd: std::env::current_dir().ok(),
+        cwd: cwd.map(Path::to_path_buf),
         home: absolute(env.home),
         xdg_cache: absolute(env.cache_home),
         policy: path(env.policy),
-        exe_dir: std::fs::read_link("/proc/self/exe").ok().and_then(|p| p.parent().map(Path::to_path_buf)),
+        exe_dir: own_file().and_then(|p| Path::new(OsStr::from_bytes(p)).parent()).map(Path::to_path_buf),
         ..LoadEnv::bare(process::euid())
     }
 }

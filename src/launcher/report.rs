@@ -34,8 +34,8 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
     let mut facts = Facts::quiet(call.verdict.class, record.duration);
     (record.cpu_user, record.cpu_sys) = (used.user, used.system);
     record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
-    let (Some(session), Some((leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
-    let usage = leaf.finish(session);
+    let (Some(session), Some((mut leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
+    let usage = leaf.finish(session, governed.high);
     let counted = usage.counters;
     if counted.cpu_user_us + counted.cpu_sys_us > 0 {
         record.cpu_user = Duration::from_micros(counted.cpu_user_us);

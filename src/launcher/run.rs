@@ -28,16 +28,16 @@ pub fn in_place(call: Call, env: &Env) {
 /// Starts the shell, watches over it and ends as it did. Comes back if it couldn't be started: then we become it.
 pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     let begun = process::monotonic_ns();
-    let mut voice = Voice::of_stderr();
     let mask = signal::block(fault::all_others());
     lifeboat::signals_blocked(mask);
     let signals = match signal::Stream::new(signal::Set::all()) {
         Ok(signals) => signals,
         Err(error) => return give_up(call, env, &format!("signalfd: {error}")),
     };
-    let leaf = claim(&mut call);
+    let mut leaf = claim(&mut call);
     // With SIGCHLD ignored the kernel would not tell how the shell ended. It gets its own disposition back.
     let sigchld_ignored = signal::set_default(libc::SIGCHLD);
+    let oom_score_adj = leaf.as_ref().and_then(|_| oom_score_adj(&call));
     let started = start(
         Start {
             program: shell,
@@ -46,7 +46,7 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
             mask,
             ignored: if sigchld_ignored { &[libc::SIGCHLD] } else { &[] },
             death_signal: libc::SIGKILL,
-            oom_score_adj: leaf.as_ref().and_then(|_| oom_score_adj(&call)),
+            oom_score_adj: oom_score_adj.as_deref(),
         },
         &mut call,
     );
@@ -59,6 +59,8 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
             return give_up(call, env, &format!("no process can be started: {error}"));
         }
     };
+    // The command is on its way; what follows costs it nothing.
+    let mut voice = Voice::of_stderr();
     let mut keep = vec![signals.as_raw_fd()];
     keep.extend(voice.keep());
     if let (Some(session), Some(leaf)) = (&call.session, &leaf) {
@@ -66,13 +68,19 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
         leaf.keep(&mut keep);
     }
     fd::close_all_but(&mut keep);
+    settle(&mut call, &mut leaf);
     let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s));
     let mut guard = Guard(governor);
     let sentinel = Sentinel::of(&call.record.command);
     let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
     let (change, used) = supervision.run(&mut guard);
     let suspects = guard.0.as_mut().map(Governor::suspects).unwrap_or_default();
-    let verdict = guard.0.map(|governor| governor.verdict());
+    let verdict = guard.0.map(|governor| {
+        let verdict = governor.verdict();
+        // Its files close with us: one by one would only keep the caller waiting.
+        std::mem::forget(governor);
+        verdict
+    });
     call.record.duration = Duration::from_nanos(process::monotonic_ns() - begun);
     call.record.outcome = report::outcome(change);
     let (facts, feared) = report::facts(&mut call, leaf.zip(verdict), &used);
@@ -92,14 +100,21 @@ fn claim(call: &mut Call) -> Option<Leaf> {
             let (cgroup_id, generation) = (leaf.id, leaf.generation);
             call.record.leaf = Some(LeafName { name: leaf.name().into(), cgroup_id, generation });
             call.record.placement = Placement::Leaf;
-            if !leaf.lacks.is_empty() {
-                note(&mut call.record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
-            }
             Some(leaf)
         }
         Err(error) => {
             note(&mut call.record, Some(error.to_string()));
             None
+        }
+    }
+}
+
+/// Does what the leaf needed not before the start, and notes what isn't in force in it.
+fn settle(call: &mut Call, leaf: &mut Option<Leaf>) {
+    if let (Some(session), Some(leaf)) = (&call.session, leaf) {
+        leaf.settle(session);
+        if !leaf.lacks.is_empty() {
+            note(&mut call.record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
         }
     }
 }
@@ -126,13 +141,13 @@ fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
 }
 
 /// What the child is to write to its oom_score_adj: the caller's and the policy's, never less than the caller's.
-fn oom_score_adj(call: &Call) -> Option<i16> {
+fn oom_score_adj(call: &Call) -> Option<String> {
     let more = call.resolved.knobs.oom_score_adj.value;
     if more <= 0 {
         return None;
     }
     let own: i16 = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()?;
-    Some(own.saturating_add(more).min(1000))
+    Some(own.saturating_add(more).min(1000).to_string())
 }
 
 fn give_up(mut call: Call, env: &Env, why: &str) {

@@ -41,8 +41,11 @@ impl Object {
     pub fn number(mut self, key: &str, value: impl Into<i128>) -> Object {
         self.key(key);
         let value: i128 = value.into();
-        // Writing to a String can't fail.
-        let _ = write!(self.out, "{value}");
+        // Writing to a String can't fail. Numbers of 128 bits are slow to write, and hardly one is so long.
+        let _ = match u64::try_from(value) {
+            Ok(value) => write!(self.out, "{value}"),
+            Err(_) => write!(self.out, "{value}"),
+        };
         self
     }
 

@@ -17,6 +17,8 @@ struct Boat {
     mask: UnsafeCell<Option<signal::Set>>,
     /// The shell's pid once it runs.
     child: AtomicI32,
+    /// The child's pid as it sees it itself, written by it where its parent may see it too, in memory that both have.
+    in_child: AtomicI32,
     /// How the shell ended: it can be waited for only once.
     end: UnsafeCell<Option<Change>>,
 }
@@ -28,6 +30,7 @@ static BOAT: Boat = Boat {
     shell: UnsafeCell::new(None),
     mask: UnsafeCell::new(None),
     child: AtomicI32::new(0),
+    in_child: AtomicI32::new(0),
     end: UnsafeCell::new(None),
 };
 
@@ -63,6 +66,17 @@ pub fn child() -> *mut i32 {
     BOAT.child.as_ptr()
 }
 
+/// In the child, which may share its parent's memory: a failure becomes the shell, and waits for nobody.
+pub fn in_child() {
+    BOAT.in_child.store(std::process::id() as i32, Ordering::Relaxed);
+}
+
+/// Are we the child that is no program yet? No mere flag, as nobody could take it down in time once the child is one.
+fn are_child() -> bool {
+    let child = BOAT.in_child.load(Ordering::Relaxed);
+    child > 0 && child == std::process::id() as i32
+}
+
 /// From now on a failure ends as the shell has ended.
 pub fn ended(change: Change) {
     // SAFETY: as above.
@@ -76,7 +90,7 @@ pub fn board() {
         end_as(change);
     }
     let child = BOAT.child.load(Ordering::Relaxed);
-    if child != 0 {
+    if child != 0 && !are_child() {
         if let Some((change, _)) = process::wait_end(child) {
             end_as(change);
         }

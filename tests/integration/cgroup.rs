@@ -241,15 +241,64 @@ fn leaves_are_used_again_and_two_calls_at_once_have_two() {
 fn what_the_tree_does_not_offer_is_named_and_the_leaf_works_without() {
     let tree = Tree::new();
     let session = tree.session("s");
-    let leaf = claim(&session);
+    let mut leaf = claim(&session);
     let controllers = fs::read_to_string(tree.path.join("cgroup.controllers")).unwrap();
     assert_eq!(leaf.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", leaf.lacks);
     assert_eq!(leaf.lacks.contains(&"pids.max"), !controllers.contains("pids"));
     let mut sleeper = Sleeper::in_cgroup(leaf.dir.path());
-    let usage = leaf.finish(&session);
+    let usage = leaf.finish(&session, limits().high);
     assert!(usage.populated_after && usage.oom_owner.is_none());
     assert_eq!(leaf.release(&session, OnExit::Kill), Released::Killed);
     assert!(sleeper.ends());
+}
+
+#[test]
+fn a_leaf_left_in_order_is_taken_as_it_is_and_made_sure_of_later() {
+    let tree = Tree::new();
+    let session = tree.session("s");
+    let end = |mut leaf: Leaf, high| {
+        leaf.finish(&session, high);
+        leaf.release(&session, OnExit::Keep)
+    };
+    let first = claim(&session);
+    assert!(!first.unsure, "a fresh leaf has its knobs written at once");
+    assert_eq!(end(first, limits().high), Released::Pooled);
+
+    let mut second = claim(&session);
+    assert!(second.reused && second.unsure && second.lacks.is_empty());
+    second.settle(&session);
+    let controllers = fs::read_to_string(tree.path.join("cgroup.controllers")).unwrap();
+    assert!(!second.unsure);
+    assert_eq!(second.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", second.lacks);
+    assert_eq!(end(second, limits().high), Released::Pooled);
+
+    let other = session.claim(Class::Explore, &LeafLimits { cpu_weight: 7, ..limits() }).unwrap();
+    assert!(other.reused && !other.unsure, "other knobs are written at once");
+    drop(other);
+    let after_kill = claim(&session);
+    assert!(after_kill.reused && !after_kill.unsure, "its launcher was killed");
+    assert_eq!(end(after_kill, None), Released::Pooled);
+    assert!(!claim(&session).unsure, "memory.high was raised and never came down");
+}
+
+#[test]
+fn a_leaf_with_survivors_is_not_left_in_order() {
+    let tree = Tree::new();
+    let session = tree.session("s");
+    let mut leaf = claim(&session);
+    let mut server = Sleeper::in_cgroup(leaf.dir.path());
+    assert!(leaf.finish(&session, limits().high).populated_after);
+    assert_eq!(leaf.release(&session, OnExit::Keep), Released::Survivors);
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    let emptied = || {
+        fs::read_to_string(session.calls.path().join("explore-0/cgroup.events"))
+            .unwrap()
+            .contains("populated 0")
+    };
+    assert!(wait_for(emptied));
+    let again = claim(&session);
+    assert!(again.name() == "explore-0" && !again.unsure);
 }
 
 #[test]
@@ -371,9 +420,9 @@ fn a_sweep_removes_what_killed_launchers_left_and_nothing_that_is_in_use() {
 fn a_leaf_removed_underneath_is_no_trouble() {
     let tree = Tree::new();
     let session = tree.session("s");
-    let leaf = claim(&session);
+    let mut leaf = claim(&session);
     fs::remove_dir(leaf.dir.path()).unwrap();
-    assert!(!leaf.finish(&session).populated_after);
+    assert!(!leaf.finish(&session, limits().high).populated_after);
     leaf.release(&session, OnExit::Keep);
     assert_eq!(claim(&session).name(), "explore-0");
     fs::remove_dir(session.calls.path().join("explore-0")).unwrap();

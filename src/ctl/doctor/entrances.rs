@@ -35,5 +35,5 @@ pub fn check() -> Check {
 }
 
 fn is_ours(path: &Path) -> bool {
-    inspect(path) == Program::Ourselves
+    inspect(path).program == Program::Ourselves
 }

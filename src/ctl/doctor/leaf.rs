@@ -19,7 +19,7 @@ pub enum Expected {
 
 /// Tries a leaf.
 pub fn check(policy: &Policy) -> (Vec<Check>, Expected) {
-    let mut buf = [0; own::BUFFER];
+    let mut buf = [0; own::LONG];
     let named = std::env::var_os("AGENTSH_SESSION");
     let env = Env {
         own: own::read(&mut buf).ok(),
@@ -61,7 +61,7 @@ fn remedy(why: &str) -> String {
 fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
     let knobs = policy.class(Class::Other);
     let limits = session.limits(knobs);
-    let leaf = match session.claim(Class::Other, &limits) {
+    let mut leaf = match session.claim(Class::Other, &limits) {
         Ok(leaf) => leaf,
         Err(error) => {
             let remedy = "start the agent in a session of its own: `agentshctl run -- COMMAND`";
@@ -69,6 +69,7 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
         }
     };
     let found = format!("claimed {} in {}", leaf.name(), session.calls.path().display());
+    leaf.settle(session);
     let lacks = leaf.lacks.clone();
     leaf.release(session, OnExit::Keep);
 
