@@ -19,8 +19,9 @@ const SOONEST: Duration = Duration::from_millis(20);
 const SLOWEST: Duration = Duration::from_millis(500);
 /// And no later than this once forks are refused.
 const REFUSING: Duration = Duration::from_millis(200);
-/// Neither more processes nor a refused fork for so long: it is left in peace. A bomb doubles within tens of milliseconds.
-const QUIET_NS: u64 = 3_000 * MS;
+/// Neither more processes nor a refused fork for so long: it is left in peace. A program may be slow to start on a busy
+/// machine, and what is full may be waiting for its next try, which comes after 8 s at the latest.
+const QUIET_NS: u64 = super::forks::WINDOW_NS;
 /// Nobody is watched for longer, unless forks are being refused …
 const LONG_NS: u64 = 60_000 * MS;
 /// … and nobody at all for longer than this.
@@ -81,9 +82,7 @@ impl Watch {
         }
         let refusing = self.forks.recent();
         let watched = seen.now.saturating_sub(begun);
-        // What is full may be waiting for its next try, which comes after 8 s at the latest.
-        let patience = if full { super::forks::WINDOW_NS } else { QUIET_NS };
-        let quiet = !refusing && seen.now.saturating_sub(self.grew) >= patience;
+        let quiet = !refusing && seen.now.saturating_sub(self.grew) >= QUIET_NS;
         if quiet || watched >= LONG_NS && !refusing || watched >= LONGEST_NS {
             return Step::Leave;
         }
@@ -237,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_server_is_watched_for_three_seconds() {
+    fn a_quiet_server_is_watched_for_ten_seconds() {
         let (step, ms) = watched(|ms| (1 + ms.min(900) / 100, 0));
         assert_eq!(step, Step::Leave);
-        assert!((3800..=4500).contains(&ms), "{ms}");
+        assert!((10_800..=11_500).contains(&ms), "{ms}");
     }
 
     #[test]
