@@ -3,7 +3,15 @@
 use super::simple::{Simple, Stdin};
 use super::word::{Word, basename};
 use crate::class::Class;
+use std::cell::Cell;
 use std::panic::Location;
+
+/// Rules see no more of a word than this, the length of the longest path (PATH_MAX, linux/limits.h) and its NUL: what
+/// lies behind tells no more, and a rule need not mind how long a word is.
+pub(super) const LONGEST_WORD: usize = 4097;
+
+/// No cluster of short options has more letters than there are.
+pub(super) const LONGEST_CLUSTER: usize = 64;
 
 /// A program with its arguments, wrappers taken away.
 pub(super) struct Call<'c> {
@@ -11,6 +19,8 @@ pub(super) struct Call<'c> {
     pub words: &'c [Word<'c>],
     /// The simple command that it is (part of).
     pub simple: &'c Simple<'c>,
+    /// So many steps may still be taken.
+    pub steps: Cell<usize>,
 }
 
 /// What a rule says of a call.
@@ -68,8 +78,13 @@ pub(super) const fn unplaced(kind: super::Kind) -> Found {
 }
 
 impl<'c> Call<'c> {
-    /// The word at an index, the program being at 0; empty behind the last.
+    /// The word at an index, the program being at 0; empty behind the last. No more of it than [`LONGEST_WORD`].
     pub fn word(&self, index: usize) -> &'c [u8] {
+        self.words.get(index).map_or(b"", beginning)
+    }
+
+    /// The word at an index, all of it: where it is code.
+    pub fn code(&self, index: usize) -> &'c [u8] {
         self.words.get(index).map_or(b"", |word| &word.text)
     }
 
@@ -78,9 +93,16 @@ impl<'c> Call<'c> {
         basename(self.word(0))
     }
 
-    /// Its arguments.
+    /// Accounts for work that is more than a look at each word; false if there was too much already.
+    pub fn spend(&self, steps: usize) -> bool {
+        let left = self.steps.get().checked_sub(steps);
+        self.steps.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Its arguments, no more of each than [`LONGEST_WORD`].
     pub fn args(&self) -> impl Iterator<Item = &'c [u8]> + use<'c> {
-        self.words.iter().skip(1).map(|word| &*word.text)
+        self.words.iter().skip(1).map(beginning)
     }
 
     /// Is one of these among the arguments, before any `--`?
@@ -148,6 +170,11 @@ impl<'c> Call<'c> {
     }
 }
 
+/// The beginning of a word, by which it can be told.
+fn beginning<'c>(word: &'c Word<'_>) -> &'c [u8] {
+    &word.text[..word.text.len().min(LONGEST_WORD)]
+}
+
 /// Is the text one of these?
 pub(super) fn one_of(text: &[u8], names: &[&str]) -> bool {
     names.iter().any(|name| name.as_bytes() == text)
@@ -158,7 +185,7 @@ fn takes_next(option: &[u8], with_value: &[&str]) -> bool {
     if one_of(option, with_value) {
         return true;
     }
-    if option[1] == b'-' || option.len() < 3 {
+    if option[1] == b'-' || option.len() < 3 || option.len() > LONGEST_CLUSTER {
         return false;
     }
     // A cluster: the first letter that takes a value takes the rest, and the next word if there is no rest.

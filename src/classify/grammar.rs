@@ -3,9 +3,10 @@
 //! It is as flat as it can be: keywords where a command may begin are stepped over, so that the commands between
 //! them are seen whatever they belong to. Only what has parentheses, and `case`, nests.
 
+use super::call::LONGEST_WORD;
 use super::heredoc::Heredoc;
 use super::scanner::{End, Scanner};
-use super::simple::{Simple, Stdin};
+use super::simple::{Simple, Stdin, Visitor};
 use super::word::{Word, assignment};
 
 /// Where a command stands in its pipeline.
@@ -29,7 +30,7 @@ enum First {
     Word,
 }
 
-impl<'a> Scanner<'a, '_> {
+impl<'a, V: Visitor> Scanner<'a, '_, V> {
     /// Reads the whole script.
     pub fn script(&mut self) {
         if self.visitor.spend(SCRIPT) {
@@ -339,6 +340,7 @@ impl<'a> Scanner<'a, '_> {
         self.blanks();
         let word = self.word();
         match operator {
+            b"<<" | b"<<-" if self.heredocs.len() >= HEREDOCS => self.stop(),
             b"<<" | b"<<-" => self.heredocs.push(Heredoc {
                 delimiter: word.text,
                 strip: operator == b"<<-",
@@ -354,10 +356,12 @@ impl<'a> Scanner<'a, '_> {
     }
 }
 
+/// So many here-documents may wait for a newline: more are too many for bash (HEREDOC_MAX, parse.y).
+const HEREDOCS: usize = 16;
 /// What a script or a here-document costs besides its bytes, in steps.
 pub(super) const SCRIPT: usize = 60;
 /// So many words of a command are kept; what it is stands in its first ones.
-const WORDS: usize = 1024;
+pub(super) const WORDS: usize = 256;
 
 /// The redirection operators, longest first.
 const OPERATORS: [&[u8]; 12] =
@@ -365,6 +369,10 @@ const OPERATORS: [&[u8]; 12] =
 
 /// Is what is written there kept? The agents' own notes of the working directory don't count.
 pub(super) fn is_real_file(path: &[u8]) -> bool {
+    if path.len() > LONGEST_WORD {
+        // An expansion of some sort: no path is so long.
+        return !path.starts_with(b">(");
+    }
     let name = super::word::basename(path);
     let device = path.starts_with(b"/dev/") && !path.starts_with(b"/dev/shm/");
     let claude = name.starts_with(b"claude-") && name.ends_with(b"-cwd");

@@ -2,8 +2,13 @@
 
 use super::grammar::SCRIPT;
 use super::scanner::Scanner;
-use super::simple::Stdin;
+use super::search::find_byte;
+use super::simple::{Stdin, Visitor};
 use std::borrow::Cow;
+
+/// What a line of a body costs, in steps; and a `$` in it.
+const STEPS_OF_LINE: usize = 3;
+const STEPS_OF_DOLLAR: usize = 8;
 
 /// A here-document that was announced.
 pub(super) struct Heredoc<'a> {
@@ -17,7 +22,7 @@ pub(super) struct Heredoc<'a> {
     pub reader: Option<usize>,
 }
 
-impl<'a> Scanner<'a, '_> {
+impl<'a, V: Visitor> Scanner<'a, '_, V> {
     /// Steps over a newline and the bodies of the here-documents that wait for it.
     pub fn newline(&mut self) {
         self.at = (self.at + 1).min(self.src.len());
@@ -27,7 +32,7 @@ impl<'a> Scanner<'a, '_> {
         }
         for heredoc in std::mem::take(&mut self.heredocs) {
             let body = self.heredoc_body(&heredoc);
-            self.spend(SCRIPT + body.len());
+            self.spend(SCRIPT);
             if !heredoc.literal {
                 self.expand(body);
             }
@@ -43,7 +48,10 @@ impl<'a> Scanner<'a, '_> {
         let start = self.at;
         while !self.ended() {
             let line_start = self.at;
-            let length = src[line_start..].iter().position(|&b| b == b'\n').unwrap_or(src.len() - line_start);
+            let length = find_byte(&src[line_start..], b'\n');
+            if !self.visitor.spend(STEPS_OF_LINE + length / 16) {
+                break;
+            }
             self.at = (line_start + length + 1).min(src.len());
             let mut line = &src[line_start..line_start + length];
             while heredoc.strip && line.first() == Some(&b'\t') {
@@ -53,21 +61,29 @@ impl<'a> Scanner<'a, '_> {
                 return &src[start..line_start];
             }
         }
+        self.stop();
         &src[start..]
     }
 
     /// The commands that a here-document's body substitutes. Backticks are mostly prose there and left alone.
     fn expand(&mut self, body: &'a [u8]) {
         let mut at = 0;
-        while let Some(found) = body[at..].windows(2).position(|pair| pair == b"$(") {
-            at += found + 2;
-            if at > 2 && body[at - 3] == b'\\' {
+        while self.visitor.spend(STEPS_OF_DOLLAR) {
+            at += find_byte(&body[at..], b'$') + 1;
+            if body.get(at) != Some(&b'(') {
+                if at >= body.len() {
+                    return;
+                }
                 continue;
             }
-            let mut inner = Scanner::new(body, self.depth, self.visitor);
-            inner.at = at;
-            inner.until_paren();
-            at = inner.at.min(body.len());
+            let escaped = at > 1 && body[at - 2] == b'\\';
+            at += 1;
+            if !escaped {
+                let mut inner = Scanner::new(body, self.depth, self.visitor);
+                inner.at = at;
+                inner.until_paren();
+                at = inner.at.min(body.len());
+            }
         }
     }
 

@@ -1,19 +1,29 @@
 //! Looks at each simple command, through the wrappers before it, and keeps the heaviest.
 
-use super::call::{Call, Found, Judgment, say};
+use super::call::{Call, Found, Judgment, LONGEST_WORD, say};
+use super::grammar::WORDS;
 use super::scanner::{DEPTH, Scanner};
 use super::simple::{Simple, Stdin, Visitor};
 use super::word::{Word, assignment, is_name};
 use super::{Kind, Rule, Verdict, index, rules};
 use crate::class::Class;
 use crate::policy::compiled::Override;
+use std::cell::Cell;
 use std::panic::Location;
 
-/// So many bytes are looked at, each as often as it is unquoted and read again; what comes after doesn't count.
-/// At some 2 ns each this keeps the longest command (128 kB) under a millisecond.
-pub(super) const STEPS: usize = 320_000;
-/// What a simple command costs besides its bytes, in the same unit.
-const STEPS_OF_COMMAND: usize = 60;
+/// So much work may a command be, in steps of some 2 ns; what comes after doesn't count. The heaviest of the recorded
+/// commands takes 6,142; long ones are mostly here-documents, which cost little, being read many bytes at a time. It
+/// keeps any command well under a millisecond (tests/classes/results), also where machines are half as fast.
+pub(super) const STEPS: usize = 120_000;
+/// What was read until then is still judged, up to so much more.
+const RESERVE: usize = 10_000;
+/// What a simple command costs to judge besides its words, and each of these, for every rule that it is shown to.
+const STEPS_OF_COMMAND: usize = 100;
+const STEPS_OF_WORD: usize = 6;
+/// What it costs to keep a command as the heaviest.
+const STEPS_OF_BEST: usize = 200;
+/// So many bytes of a command are shown to people.
+const PART: usize = 200;
 /// So many functions and variables of one script are remembered.
 const REMEMBERED: usize = 32;
 
@@ -84,11 +94,13 @@ impl<'c> Judge<'c> {
 
     /// Judges a program with its arguments.
     pub fn argv(&mut self, argv: &[&[u8]]) {
+        let argv = &argv[..argv.len().min(WORDS)];
         let mut words: Vec<Word<'_>> = argv.iter().map(|arg| Word::plain(arg)).collect();
         if let Some(login) = argv.first().and_then(|program| program.strip_prefix(b"-")) {
             words[0] = Word::plain(login);
         }
-        let source = argv.join(&b' ');
+        let source =
+            argv.iter().take(PART).map(|arg| &arg[..arg.len().min(PART)]).collect::<Vec<_>>().join(&b' ');
         let simple = Simple { words, source: &source, ..Simple::default() };
         self.simple(&simple, 0);
     }
@@ -131,7 +143,12 @@ impl<'c> Judge<'c> {
         let Some(program) = words.first() else {
             return self.offer("assignment", say(Class::Other), words, simple);
         };
-        self.spend(STEPS_OF_COMMAND + self.rules.len());
+        let seen = |word: &Word<'_>| word.text.len().min(LONGEST_WORD) + STEPS_OF_WORD;
+        let words_and_rules = words.iter().map(seen).sum::<usize>() + self.rules.len() * STEPS_OF_WORD;
+        self.spend(STEPS_OF_COMMAND + words_and_rules);
+        if self.exhausted() {
+            return;
+        }
         if depth >= DEPTH {
             return self.offer("nested too deep", say(Class::Other), words, simple);
         }
@@ -159,8 +176,11 @@ impl<'c> Judge<'c> {
                 self.assigns(word);
             }
         }
-        let call = Call { words, simple };
-        let Some((name, found)) = rules::judge(&call) else {
+        let left = self.limit.saturating_add(RESERVE).saturating_sub(self.steps);
+        let call = Call { words, simple, steps: Cell::new(left) };
+        let judged = rules::judge(&call);
+        self.spend(left - call.steps.get());
+        let Some((name, found)) = judged else {
             return self.unknown(&call);
         };
         match found {
@@ -185,9 +205,13 @@ impl<'c> Judge<'c> {
             }
             Found::Joined(from) => {
                 let texts: Vec<&[u8]> = words[from..].iter().map(|word| &*word.text).collect();
-                match texts[..] {
-                    [script] => self.nested(script, depth),
-                    _ => self.nested(&texts.join(&b' '), depth),
+                if let [script] = texts[..] {
+                    return self.nested(script, depth);
+                }
+                let length: usize = texts.iter().map(|text| text.len() + 1).sum();
+                self.spend(length / 4);
+                if !self.exhausted() {
+                    self.nested(&texts.join(&b' '), depth);
                 }
             }
             Found::StdinScript => {
@@ -272,6 +296,11 @@ impl<'c> Judge<'c> {
         self.best = self.best.take().filter(|best| !light(best));
     }
 
+    /// Was there too much work?
+    fn exhausted(&self) -> bool {
+        self.steps > self.limit.saturating_add(RESERVE)
+    }
+
     /// Judges something that is at least of a class, as it runs inside of something else.
     fn at_least(&mut self, floor: Judgment, inner: impl FnOnce(&mut Self)) {
         let before = self.floor.replace(floor);
@@ -315,10 +344,12 @@ impl<'c> Judge<'c> {
         for (_, class) in self.matched.iter_mut().rev().take_while(|(_, class)| class.is_none()) {
             *class = Some(judgment.class);
         }
-        let kept = if simple.prose { &mut self.prose } else { &mut self.best };
+        let kept = if simple.prose { &self.prose } else { &self.best };
         if kept.as_ref().is_none_or(|best| heavier(judgment.class, best.judgment.class)) {
+            self.spend(STEPS_OF_BEST);
             let argv =
                 words.iter().take(64).map(|word| word.text[..word.text.len().min(4096)].to_vec()).collect();
+            let kept = if simple.prose { &mut self.prose } else { &mut self.best };
             *kept = Some(Best { judgment, name, part: part(simple.source), argv });
         }
     }
@@ -326,8 +357,11 @@ impl<'c> Judge<'c> {
 
 impl Visitor for Judge<'_> {
     fn simple(&mut self, simple: &Simple<'_>, depth: u8) {
-        self.spend(STEPS_OF_COMMAND);
+        if self.exhausted() {
+            return;
+        }
         for word in &simple.assigns {
+            self.spend(STEPS_OF_COMMAND);
             self.assigns(word);
         }
         if !simple.words.is_empty() {
@@ -349,7 +383,7 @@ impl Visitor for Judge<'_> {
 
     fn function(&mut self, name: &[u8]) {
         self.spend(STEPS_OF_COMMAND);
-        if self.functions.len() < REMEMBERED {
+        if self.functions.len() < REMEMBERED && name.len() < 256 {
             self.functions.push(name.to_vec());
         }
     }
@@ -371,5 +405,5 @@ fn heavier(class: Class, than: Class) -> bool {
 
 /// The text of a command for people: cut at 200 bytes.
 fn part(source: &[u8]) -> String {
-    String::from_utf8_lossy(source[..source.len().min(200)].trim_ascii()).into_owned()
+    String::from_utf8_lossy(source[..source.len().min(PART)].trim_ascii()).into_owned()
 }

@@ -1,16 +1,16 @@
 //! What a tool call is for, read off its command: a pure function of the command's bytes.
 //!
 //! The launcher asks it at every call, so it reads the command once, borrows where it can, starts without any
-//! set-up (the rules are constants), and looks at no more than [`judge::STEPS`] bytes however deeply they are nested.
+//! set-up (the rules are constants), and does no more than [`judge::STEPS`] of work, whatever the command is.
 //!
 //! ```text
 //! agents    the agents' own probes and snapshots, told by their beginning
 //! scanner   words: quotes, escapes, expansions        word      a word
 //! grammar   lists, compound commands, redirections    heredoc   here-documents
-//! simple    a simple command, and who looks at it     programs  the scanner's findings, for its oracle
+//! simple    a simple command, and who looks at it     search    for bytes, many at a time
 //! judge     what each is for; the heaviest wins       call      a program with its arguments
 //! index     finds a program's entry                   entry     what tables of rules are made of
-//! rules/    what is known of programs, by trade
+//! rules/    what is known of programs, by trade       programs  the scanner's findings, for its oracle
 //! ```
 
 mod agents;
@@ -23,6 +23,7 @@ mod judge;
 mod programs;
 mod rules;
 mod scanner;
+mod search;
 mod simple;
 mod word;
 

@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn the_work_is_bounded_by_the_length(command in pieces(2_000)) {
-        // 160 a byte for the shortest commands (`a;`), times the levels of quoting that are read again.
+        // 200 a byte for the shortest commands (`a;`), times the levels of quoting that are read again.
         let steps = Judge::steps_of(command.as_bytes());
         prop_assert!(steps <= command.len() * 400 + 2_000, "{steps} steps for {} bytes", command.len());
     }
@@ -202,6 +202,6 @@ fn the_longest_commands_end_within_the_limit_of_steps_whatever_is_in_them() {
         let long = piece.repeat(128 * 1024 / piece.len());
         let mut judge = Judge::new(&[]);
         judge.script(long.as_bytes());
-        assert!(judge.steps_taken() <= judge::STEPS + 20_000, "{piece:?}: {} steps", judge.steps_taken());
+        assert!(judge.steps_taken() <= judge::STEPS + 50_000, "{piece:?}: {} steps", judge.steps_taken());
     }
 }

@@ -1,11 +1,13 @@
 //! A tolerant scanner of shell words: quotes, escapes, expansions, comments.
 //!
 //! It goes over the script once, borrows where it can, and never fails: what can't be read ends the scan
-//! ([`Scanner::stop`]), and what was found before stands. Recursion is bounded by [`DEPTH`].
+//! ([`Scanner::stop`]), and what was found before stands. Recursion is bounded by [`DEPTH`], the time by what
+//! [`Visitor::spend`] grants: all that takes longer for a longer script is asked for there, in steps of some 2 ns.
 
 use super::heredoc::Heredoc;
+use super::search::{find, find_byte, plain};
 use super::simple::{Simple, Visitor};
-use super::word::Word;
+use super::word::{Word, assignment, is_name};
 use std::borrow::Cow;
 
 /// So deep may substitutions, subshells and quoted scripts nest; what lies deeper isn't looked at.
@@ -23,11 +25,11 @@ pub(super) enum End {
 }
 
 /// A place in a script, and what is pending there.
-pub(super) struct Scanner<'a, 'v> {
+pub(super) struct Scanner<'a, 'v, V> {
     pub src: &'a [u8],
     pub at: usize,
     pub depth: u8,
-    pub visitor: &'v mut dyn Visitor,
+    pub visitor: &'v mut V,
     /// Is what is read between backticks within double quotes?
     pub prose: bool,
     /// Here-documents whose bodies come after the next newline.
@@ -36,8 +38,8 @@ pub(super) struct Scanner<'a, 'v> {
     pub waiting: Vec<Simple<'a>>,
 }
 
-impl<'a, 'v> Scanner<'a, 'v> {
-    pub fn new(src: &'a [u8], depth: u8, visitor: &'v mut dyn Visitor) -> Scanner<'a, 'v> {
+impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
+    pub fn new(src: &'a [u8], depth: u8, visitor: &'v mut V) -> Scanner<'a, 'v, V> {
         Scanner { src, at: 0, depth, visitor, prose: false, heredocs: Vec::new(), waiting: Vec::new() }
     }
 
@@ -55,7 +57,8 @@ impl<'a, 'v> Scanner<'a, 'v> {
         self.at = self.src.len();
     }
 
-    /// Accounts for bytes looked at; ends the scan when there were too many.
+    /// Accounts for work; ends the scan when there was too much.
+    #[inline]
     pub fn spend(&mut self, steps: usize) {
         if !self.visitor.spend(steps) {
             self.stop();
@@ -97,7 +100,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
     }
 
     fn skip_line(&mut self) {
-        self.at += self.src[self.at..].iter().position(|&b| b == b'\n').unwrap_or(self.src.len() - self.at);
+        self.at += find_byte(&self.src[self.at..], b'\n');
     }
 
     /// Reads one word; an operator's byte ends it, and an empty word means that none begins here.
@@ -106,13 +109,9 @@ impl<'a, 'v> Scanner<'a, 'v> {
         let mut word = Word::default();
         loop {
             let start = self.at;
-            while let Some(&b) = self.src.get(self.at)
-                && PLAIN[b as usize]
-            {
-                self.at += 1;
-            }
-            word.push(&self.src[start..self.at]);
-            self.spend(self.at - start + 8);
+            self.at += plain(&self.src[start..]);
+            self.push(&mut word, start, self.at);
+            self.spend((self.at - start) / 4 + STEPS_OF_PIECE);
             if self.ended() || !self.special(&mut word, begin) {
                 break;
             }
@@ -120,20 +119,34 @@ impl<'a, 'v> Scanner<'a, 'v> {
         word
     }
 
+    /// Adds a part of the script to a word.
+    fn push(&mut self, word: &mut Word<'a>, from: usize, to: usize) {
+        if word.extend(self.src, from, to) {
+            return;
+        }
+        let begun = if word.copied() { 0 } else { STEPS_OF_COPY + word.text.len() / 4 };
+        if self.visitor.spend(begun + STEPS_OF_PIECE + (to - from) / 4) {
+            word.copy(&self.src[from..to]);
+        } else {
+            self.stop();
+        }
+    }
+
     /// Reads what isn't plain within a word; false where the word ends.
     fn special(&mut self, word: &mut Word<'a>, begin: usize) -> bool {
         match self.src[self.at] {
             b'\\' => {
+                let (from, to) = (self.at + 1, (self.at + 2).min(self.src.len()));
                 if self.peek(1) != b'\n' {
                     word.quoted = true;
-                    word.push(self.src.get(self.at + 1..self.at + 2).unwrap_or_default());
+                    self.push(word, from, to);
                 }
-                self.at = (self.at + 2).min(self.src.len());
+                self.at = to.max(self.at);
             }
             b'\'' => {
-                let body = self.until_quote();
+                let (from, to) = self.until_quote();
                 word.quoted = true;
-                word.push(body);
+                self.push(word, from, to);
             }
             b'"' => {
                 self.at += 1;
@@ -148,21 +161,20 @@ impl<'a, 'v> Scanner<'a, 'v> {
                 self.at += 2;
                 self.until_paren();
                 word.dynamic = true;
-                word.push(&self.src[start..self.at]);
+                self.push(word, start, self.at);
             }
             _ => return false,
         }
         true
     }
 
-    /// `'…'`, from its first quote to behind its last.
-    fn until_quote(&mut self) -> &'a [u8] {
-        let src = self.src;
+    /// Steps over `'…'`; where its inside begins and ends.
+    fn until_quote(&mut self) -> (usize, usize) {
         let start = self.at + 1;
-        let length = src[start..].iter().position(|&b| b == b'\'').unwrap_or(src.len() - start);
-        self.at = (start + length + 1).min(src.len());
-        self.spend(length);
-        &src[start..start + length]
+        let end = start + find_byte(&self.src[start..], b'\'');
+        self.at = (end + 1).min(self.src.len());
+        self.spend((end - start) / 8);
+        (start, end)
     }
 
     /// The inside of `"…"`, and its last quote.
@@ -170,13 +182,9 @@ impl<'a, 'v> Scanner<'a, 'v> {
         let src = self.src;
         loop {
             let start = self.at;
-            while let Some(&b) = src.get(self.at)
-                && !matches!(b, b'"' | b'\\' | b'$' | b'`')
-            {
-                self.at += 1;
-            }
-            word.push(&src[start..self.at]);
-            self.spend(self.at - start + 8);
+            self.at += find(&src[start..], |b| (b == b'"') | (b == b'\\') | (b == b'$') | (b == b'`'));
+            self.push(word, start, self.at);
+            self.spend((self.at - start) / 8 + STEPS_OF_PIECE);
             match self.peek(0) {
                 _ if self.ended() => return,
                 b'"' => {
@@ -184,14 +192,13 @@ impl<'a, 'v> Scanner<'a, 'v> {
                     return;
                 }
                 b'\\' => {
-                    let next = src.get(self.at + 1..self.at + 2).unwrap_or_default();
-                    if !matches!(next, b"$" | b"`" | b"\"" | b"\\" | b"\n") {
-                        word.push(b"\\");
+                    let (from, to) = (self.at, (self.at + 2).min(src.len()));
+                    match self.peek(1) {
+                        b'$' | b'`' | b'"' | b'\\' => self.push(word, from + 1, to),
+                        b'\n' => {}
+                        _ => self.push(word, from, to),
                     }
-                    if next != b"\n" {
-                        word.push(next);
-                    }
-                    self.at = (self.at + 2).min(src.len());
+                    self.at = to.max(self.at);
                 }
                 b'$' => self.dollar(word, true),
                 _ => self.backtick(word, true),
@@ -223,43 +230,43 @@ impl<'a, 'v> Scanner<'a, 'v> {
                 self.at += 1;
                 return;
             }
-            b if super::word::is_name(b) || b"@*#?-$!".contains(&b) => {
+            b if is_name(b) || b"@*#?-$!".contains(&b) => {
                 self.at += 2;
-                while super::word::is_name(b) && !b.is_ascii_digit() && super::word::is_name(self.peek(0)) {
-                    self.at += 1;
+                if is_name(b) && !b.is_ascii_digit() {
+                    self.at += self.src[self.at..].iter().take_while(|b| is_name(**b)).count();
                 }
+                self.spend((self.at - start) / 2);
             }
             _ => {
                 self.at += 1;
-                return word.push(&self.src[start..self.at]);
+                return self.push(word, start, start + 1);
             }
         }
         word.dynamic = true;
-        word.push(&self.src[start..self.at]);
+        self.push(word, start, self.at);
     }
 
     /// The inside of `$'…'`, and its last quote.
     fn ansi_quoted(&mut self, word: &mut Word<'a>) {
         let src = self.src;
-        let start = self.at;
         word.quoted = true;
-        while let Some(&b) = src.get(self.at) {
-            let mut piece = &src[self.at..self.at + 1];
-            self.at += 1;
-            if b == b'\'' {
-                break;
+        while !self.ended() {
+            let start = self.at;
+            self.at += find(&src[start..], |b| (b == b'\'') | (b == b'\\'));
+            self.push(word, start, self.at);
+            self.spend((self.at - start) / 8 + STEPS_OF_PIECE);
+            let (from, to) = ((self.at + 1).min(src.len()), (self.at + 2).min(src.len()));
+            match (self.peek(0), self.peek(1)) {
+                (b'\'', _) => {
+                    self.at = from;
+                    return;
+                }
+                (b'\\', b'n') => word.copy(b"\n"),
+                (b'\\', b't') => word.copy(b"\t"),
+                _ => self.push(word, from, to),
             }
-            if b == b'\\' {
-                piece = match self.peek(0) {
-                    b'n' => b"\n",
-                    b't' => b"\t",
-                    _ => src.get(self.at..self.at + 1).unwrap_or_default(),
-                };
-                self.at = (self.at + 1).min(src.len());
-            }
-            word.push(piece);
+            self.at = to.max(self.at);
         }
-        self.spend(self.at - start);
     }
 
     /// `` `…` ``: its inside is a script of its own, once its backslashes are taken away.
@@ -268,18 +275,20 @@ impl<'a, 'v> Scanner<'a, 'v> {
         let start = self.at;
         let mut escaped = false;
         self.at += 1;
-        while let Some(&b) = src.get(self.at)
-            && b != b'`'
-        {
-            escaped |= b == b'\\';
-            self.at += if b == b'\\' { 2 } else { 1 };
+        loop {
+            self.at += find(&src[self.at..], |b| (b == b'`') | (b == b'\\'));
+            if self.peek(0) != b'\\' {
+                break;
+            }
+            escaped = true;
+            self.at = (self.at + 2).min(src.len());
+            self.spend(STEPS_OF_PIECE);
         }
-        self.at = self.at.min(src.len());
-        let body = &src[start + 1..self.at];
+        let body = &src[start + 1..self.at.max(start + 1)];
         self.at = (self.at + 1).min(src.len());
-        self.spend(body.len());
+        self.spend(if escaped { 2 * body.len() } else { body.len() / 8 });
         word.dynamic = true;
-        word.push(&src[start..self.at]);
+        self.push(word, start, self.at);
         let body = if escaped { Cow::Owned(without_backslashes(body)) } else { Cow::Borrowed(body) };
         if self.depth >= DEPTH {
             return self.stop();
@@ -294,7 +303,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
     fn paren_in_word(&mut self, word: &mut Word<'a>) -> bool {
         let start = self.at;
         match self.src[self.at - 1] {
-            b'=' if super::word::assignment(&word.text).is_some() => {
+            b'=' if assignment(&word.text).is_some() => {
                 self.at += 1;
                 self.deeper(|s| s.words_until_paren());
             }
@@ -304,7 +313,7 @@ impl<'a, 'v> Scanner<'a, 'v> {
             }
             _ => return false,
         }
-        word.push(&self.src[start..self.at]);
+        self.push(word, start, self.at);
         true
     }
 
@@ -326,14 +335,15 @@ impl<'a, 'v> Scanner<'a, 'v> {
 
     /// The inside of `${…}`, and its brace.
     fn braces(&mut self) {
-        let mut word = Word::default();
-        let mut steps = 0;
-        while let Some(&b) = self.src.get(self.at) {
-            steps += 1;
-            match b {
+        while !self.ended() {
+            let special =
+                |b| (b == b'}') | (b == b'\\') | (b == b'\'') | (b == b'"') | (b == b'$') | (b == b'`');
+            self.skip(special);
+            let mut word = Word::default();
+            match self.peek(0) {
                 b'}' => {
                     self.at += 1;
-                    break;
+                    return;
                 }
                 b'\\' => self.at = (self.at + 2).min(self.src.len()),
                 b'\'' => drop(self.until_quote()),
@@ -343,38 +353,39 @@ impl<'a, 'v> Scanner<'a, 'v> {
                 }
                 b'$' => self.dollar(&mut word, true),
                 b'`' => self.backtick(&mut word, true),
-                _ => self.at += 1,
+                _ => return,
             }
-            word.text = Cow::Borrowed(b"");
         }
-        self.spend(steps);
     }
 
     /// The inside of `$((…))` and `((…))`, and the parentheses.
     pub fn arithmetic(&mut self) {
         let mut open = 2u32;
-        let mut word = Word::default();
-        let mut steps = 0;
-        while let Some(&b) = self.src.get(self.at)
-            && open > 0
-        {
-            steps += 1;
-            match b {
+        while !self.ended() && open > 0 {
+            self.skip(|b| (b == b'$') | (b == b'`') | (b == b'\\') | (b == b'(') | (b == b')'));
+            let mut word = Word::default();
+            match self.peek(0) {
                 b'$' => self.dollar(&mut word, true),
                 b'`' => self.backtick(&mut word, true),
                 b'\\' => self.at = (self.at + 2).min(self.src.len()),
-                _ => {
+                b'(' => {
                     self.at += 1;
-                    open = match b {
-                        b'(' => open.saturating_add(1),
-                        b')' => open - 1,
-                        _ => open,
-                    };
+                    open = open.saturating_add(1);
                 }
+                b')' => {
+                    self.at += 1;
+                    open -= 1;
+                }
+                _ => return,
             }
-            word.text = Cow::Borrowed(b"");
         }
-        self.spend(steps);
+    }
+
+    /// Skips what isn't special.
+    fn skip(&mut self, special: impl Fn(u8) -> bool) {
+        let skipped = find(&self.src[self.at..], special);
+        self.at += skipped;
+        self.spend(skipped / 8 + STEPS_OF_PIECE);
     }
 }
 
@@ -389,14 +400,6 @@ fn without_backslashes(body: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The bytes that mean themselves within a word.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let special = b" \t\r\n;&|()<>\\'\"$`";
-    let mut i = 0;
-    while i < special.len() {
-        plain[special[i] as usize] = false;
-        i += 1;
-    }
-    plain
-};
+/// What a piece of a word costs besides its bytes, in steps; and to begin a copy, where a word can't be borrowed.
+const STEPS_OF_PIECE: usize = 12;
+const STEPS_OF_COPY: usize = 32;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// A word of a command. It borrows from the script wherever quoting lets it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Word<'a> {
     /// What the program gets; expansions (`$x`, `$(…)`) stand in it as they were written.
     pub text: Cow<'a, [u8]>,
@@ -11,21 +11,49 @@ pub(super) struct Word<'a> {
     pub quoted: bool,
     /// Does it hold an expansion?
     pub dynamic: bool,
+    /// Where in the script the text ends, as long as it is borrowed from there.
+    end: usize,
+}
+
+impl Default for Word<'_> {
+    /// An empty word. (An empty `Cow` is owned by default, and would never be borrowed again.)
+    fn default() -> Self {
+        Word { text: Cow::Borrowed(b""), quoted: false, dynamic: false, end: 0 }
+    }
 }
 
 impl<'a> Word<'a> {
     /// A word that stands for itself.
     pub fn plain(text: &'a [u8]) -> Word<'a> {
-        Word { text: Cow::Borrowed(text), quoted: false, dynamic: false }
+        Word { text: Cow::Borrowed(text), ..Word::default() }
     }
 
-    /// Adds a piece; the first piece is borrowed.
-    pub fn push(&mut self, piece: &'a [u8]) {
-        if self.text.is_empty() {
-            self.text = Cow::Borrowed(piece);
-        } else if !piece.is_empty() {
-            self.text.to_mut().extend_from_slice(piece);
+    /// Adds a piece of the script without copying it; false if only a copy would do, as something was left out between.
+    #[inline]
+    pub fn extend(&mut self, src: &'a [u8], from: usize, to: usize) -> bool {
+        let before = match &self.text {
+            text if text.is_empty() => 0,
+            Cow::Borrowed(text) if self.end == from => text.len(),
+            _ => return from == to,
+        };
+        self.text = Cow::Borrowed(&src[from - before..to]);
+        self.end = to;
+        true
+    }
+
+    /// Is it a copy already?
+    pub fn copied(&self) -> bool {
+        matches!(self.text, Cow::Owned(_))
+    }
+
+    /// Adds a piece as a copy.
+    pub fn copy(&mut self, piece: &[u8]) {
+        if let Cow::Borrowed(text) = self.text {
+            let mut owned = Vec::with_capacity(2 * (text.len() + piece.len()).max(32));
+            owned.extend_from_slice(text);
+            self.text = Cow::Owned(owned);
         }
+        self.text.to_mut().extend_from_slice(piece);
     }
 
     /// The keyword that it may be.
@@ -36,7 +64,8 @@ impl<'a> Word<'a> {
 
 /// Name and value of an assignment (`NAME=value`, `NAME+=value`, `NAME[index]=value`), if the text is one.
 pub(super) fn assignment(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|&b| !is_name(b))?;
+    // No name is longer, either.
+    let end = text.iter().take(256).position(|&b| !is_name(b))?;
     if end == 0 || text[0].is_ascii_digit() {
         return None;
     }

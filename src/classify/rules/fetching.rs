@@ -1,6 +1,6 @@
 //! What brings things from the network: to a file it installs, to its output it explores.
 
-use super::super::call::{Call, Found, Judgment, is, say};
+use super::super::call::{Call, Found, Judgment, LONGEST_CLUSTER, is, say};
 use super::super::entry::{Entry, all, by};
 use super::super::grammar::is_real_file;
 use crate::class::Class;
@@ -63,7 +63,7 @@ const CURL_VALUES: &[u8] = b"AbcCdDeEFhHkKmPQrtTuUwxXyYz";
 
 fn curl(call: &Call<'_>) -> Found {
     let mut saves = false;
-    let mut words = call.words.iter().skip(1).map(|word| &*word.text);
+    let mut words = call.args();
     while let Some(arg) = words.next() {
         match arg {
             b"--output" | b"--download" | b"-o" => {
@@ -75,7 +75,10 @@ fn curl(call: &Call<'_>) -> Found {
             _ => {
                 // A cluster such as -fsSLo: the first letter that takes a value ends it.
                 let letters = &arg[1..];
-                let telling = letters.iter().position(|b| matches!(b, b'o' | b'O' | b'J') || takes_value(*b));
+                let telling = letters
+                    .iter()
+                    .take(LONGEST_CLUSTER)
+                    .position(|b| matches!(b, b'o' | b'O' | b'J') || takes_value(*b));
                 match telling.map(|at| (letters[at], &letters[at + 1..])) {
                     Some((b'o', b"")) => {
                         saves |= words.next().is_some_and(|file| file != b"-" && is_real_file(file))
@@ -99,7 +102,7 @@ fn wget(call: &Call<'_>) -> Found {
     if call.has(&["--spider", "--help", "-h"]) {
         return is(Class::Explore);
     }
-    let mut words = call.words.iter().skip(1).map(|word| &*word.text);
+    let mut words = call.args();
     while let Some(arg) = words.next() {
         let file = match arg {
             b"--output-document" => words.next(),

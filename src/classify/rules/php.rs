@@ -133,6 +133,7 @@ pub(super) const TABLE: &[Entry] = &[
         let code = call.value(&["-e"]).map_or(&b""[..], |index| call.word(index));
         is(
             if holds(
+                call,
                 code,
                 &[
                     "test_that(",
@@ -146,6 +147,7 @@ pub(super) const TABLE: &[Entry] = &[
             ) {
                 Class::Test
             } else if holds(
+                call,
                 code,
                 &[
                     "install.packages",
@@ -164,11 +166,15 @@ pub(super) const TABLE: &[Entry] = &[
     }),
     by(&["julia"], |call| {
         let code = call.value(&["-e", "-E", "--eval"]).map_or(&b""[..], |index| call.word(index));
-        is(if holds(code, &["Pkg.test"]) {
+        is(if holds(call, code, &["Pkg.test"]) {
             Class::Test
-        } else if holds(code, &["Pkg.add", "Pkg.instantiate", "Pkg.develop", "Pkg.update", "Pkg.resolve"]) {
+        } else if holds(
+            call,
+            code,
+            &["Pkg.add", "Pkg.instantiate", "Pkg.develop", "Pkg.update", "Pkg.resolve"],
+        ) {
             Class::Install
-        } else if holds(code, &["Pkg.build", "Pkg.precompile"]) {
+        } else if holds(call, code, &["Pkg.build", "Pkg.precompile"]) {
             Class::Build
         } else {
             by_file(call, &["-e", "-E", "-t", "-p", "-L", "-J"])
@@ -208,9 +214,9 @@ fn by_file(call: &Call<'_>, with_value: &[&str]) -> Class {
     }
 }
 
-fn holds(code: &[u8], parts: &[&str]) -> bool {
-    let code = &code[..code.len().min(8192)];
-    parts.iter().any(|part| code.windows(part.len()).any(|window| window == part.as_bytes()))
+fn holds(call: &Call<'_>, code: &[u8], parts: &[&str]) -> bool {
+    let part = |part: &&str| code.windows(part.len()).any(|window| window == part.as_bytes());
+    call.spend(code.len() * parts.len() / 2) && parts.iter().any(part)
 }
 
 /// perl: in-place editing, a filter, or a script.

@@ -74,8 +74,9 @@ fn interpreter(call: &Call<'_>, from: usize) -> Found {
             continue;
         };
         let attached = &letters[at + 1..];
+        let code = &call.code(index - 1)[at + 2..];
         match letters[at] {
-            b'c' => return snippet::judge(if attached.is_empty() { call.word(index) } else { attached }),
+            b'c' => return snippet::judge(call, if code.is_empty() { call.code(index) } else { code }),
             b'm' if attached.is_empty() => return module(call, index),
             b'm' => return module_alone(attached),
             _ if attached.is_empty() => index += 1,
@@ -83,7 +84,7 @@ fn interpreter(call: &Call<'_>, from: usize) -> Found {
         }
     }
     match (call.word(index), &call.simple.stdin) {
-        (b"" | b"-" | b"/dev/stdin", Stdin::Text(code)) => snippet::judge(code),
+        (b"" | b"-" | b"/dev/stdin", Stdin::Text(code)) => snippet::judge(call, code),
         (b"" | b"-", Stdin::Pipe) if call.simple.fetched => is(Class::Install),
         (b"" | b"-", _) => is(Class::Run),
         _ => file(call, index),

@@ -3,13 +3,17 @@
 //! Only if it starts a runner or calls test functions. Words in its comments and strings don't count, other than the
 //! command lines that it hands to a subprocess.
 
-use super::super::call::{Found, is};
+use super::super::call::{Call, Found, is};
+use super::super::search::find_byte;
 use crate::class::Class;
 
 /// The class of a snippet of Python.
-pub(super) fn judge(code: &[u8]) -> Found {
-    is(if runs_tests(code) { Class::Test } else { Class::Run })
+pub(super) fn judge(call: &Call<'_>, code: &[u8]) -> Found {
+    is(if runs_tests(code, |steps| call.spend(steps)) { Class::Test } else { Class::Run })
 }
+
+/// What a token costs besides its bytes, in steps.
+const STEPS_OF_TOKEN: usize = 5;
 
 /// A token of Python that matters here.
 enum Token<'c> {
@@ -19,15 +23,21 @@ enum Token<'c> {
     Text(&'c [u8]),
 }
 
-fn runs_tests(code: &[u8]) -> bool {
+/// `spend` is told of the work, and says when it is too much.
+fn runs_tests(code: &[u8], mut spend: impl FnMut(usize) -> bool) -> bool {
     let mut at = 0;
     let mut defining = false;
     let mut spawns = false;
     while let Some((token, after)) = next(code, at) {
+        if !spend((after - at) / 2 + STEPS_OF_TOKEN) {
+            return false;
+        }
         at = after;
         match token {
             Token::Name(name) => {
-                let called = code[at..].iter().find(|b| !matches!(b, b' ' | b'\t')) == Some(&b'(');
+                // Nobody puts more blanks before a parenthesis.
+                let near = code[at..].iter().take(16);
+                let called = near.skip_while(|b| matches!(b, b' ' | b'\t')).next() == Some(&b'(');
                 if called && !defining && (starts_runner(name) || is_test_function(name)) {
                     return true;
                 }
@@ -40,7 +50,7 @@ fn runs_tests(code: &[u8]) -> bool {
             }
             Token::Text(text) => {
                 defining = false;
-                if spawns && is_test_command(text) {
+                if spawns && spend(STEPS_OF_TOKEN) && is_test_command(text) {
                     return true;
                 }
             }
@@ -53,7 +63,7 @@ fn runs_tests(code: &[u8]) -> bool {
 fn next(code: &[u8], mut at: usize) -> Option<(Token<'_>, usize)> {
     loop {
         match *code.get(at)? {
-            b'#' => at += code[at..].iter().position(|&b| b == b'\n').unwrap_or(code.len() - at),
+            b'#' => at += find_byte(&code[at..], b'\n'),
             quote @ (b'"' | b'\'') => {
                 let (text, after) = string(code, at, quote);
                 return Some((Token::Text(text), after));
@@ -111,9 +121,11 @@ fn is_test_function(name: &[u8]) -> bool {
 /// A command line that starts a test runner, or the word of one that names it.
 fn is_test_command(text: &[u8]) -> bool {
     let runner = |text: &[u8]| {
-        [&b"pytest"[..], b"py.test", b"unittest", b"tox", b"nox", b"nosetests"].iter().any(|runner| {
-            text.strip_prefix(*runner).is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "))
-        })
+        const RUNNERS: [&[u8]; 6] = [b"pytest", b"py.test", b"unittest", b"tox", b"nox", b"nosetests"];
+        text.len() >= 3
+            && RUNNERS.iter().any(|runner| {
+                text.strip_prefix(*runner).is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "))
+            })
     };
     let module = text.iter().take(256).position(|&b| b == b'-').map(|dash| &text[dash..]);
     runner(text) || module.and_then(|rest| rest.strip_prefix(b"-m ")).is_some_and(runner)
@@ -135,7 +147,7 @@ mod tests {
             "import os; os.system('python -m pytest tests')",
             "import doctest, m; doctest.testmod(m)",
         ] {
-            assert!(runs_tests(code.as_bytes()), "{code}");
+            assert!(runs_tests(code.as_bytes(), |_| true), "{code}");
         }
         for code in [
             "import pytest; print(dir(pytest))",
@@ -151,7 +163,7 @@ mod tests {
             "'''unterminated",
             "",
         ] {
-            assert!(!runs_tests(code.as_bytes()), "{code}");
+            assert!(!runs_tests(code.as_bytes(), |_| true), "{code}");
         }
     }
 }
