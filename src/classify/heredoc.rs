@@ -7,7 +7,7 @@ use super::simple::{Stdin, Visitor};
 use std::borrow::Cow;
 
 /// What a line of a body costs, in steps; and a `$` in it.
-const STEPS_OF_LINE: usize = 3;
+const STEPS_OF_LINE: usize = 8;
 const STEPS_OF_DOLLAR: usize = 8;
 
 /// A here-document that was announced.

@@ -26,6 +26,8 @@ const TIMES: usize = 5;
 const AGAIN: usize = 30;
 /// An input is timed more often from here on.
 const SUSPECT: Duration = SLOW.checked_div(2).expect("2 is not 0");
+/// Every so many seconds it tells how far it is.
+const TOLD_EVERY: u64 = 600;
 /// How many slow inputs are printed as they are found.
 const PRINTED: u64 = 20;
 
@@ -49,10 +51,14 @@ fn main() -> ExitCode {
     for piece in PIECES {
         fuzzer.look(inputs::filled(piece), None);
     }
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end {
+    let (begin, mut told) = (Instant::now(), 0);
+    while begin.elapsed() < Duration::from_secs(seconds) {
         let (input, parent) = fuzzer.next(&corpus);
         fuzzer.look(input, parent);
+        if begin.elapsed().as_secs() / TOLD_EVERY > told {
+            told += 1;
+            println!("after {} s: {}", told * TOLD_EVERY, fuzzer.so_far());
+        }
     }
     fuzzer.report()
 }
@@ -123,9 +129,17 @@ impl Fuzzer {
         }
     }
 
+    fn so_far(&self) -> String {
+        let Count { inputs, bytes, panics, slow, .. } = &self.count;
+        let worst = self.slowest.worst().map_or(Duration::ZERO, |slow| slow.took);
+        format!(
+            "{inputs} inputs, {bytes} bytes, {panics} panics, {slow} over {SLOW:?}; worst {worst:?} of CPU time"
+        )
+    }
+
     fn report(&self) -> ExitCode {
-        let Count { inputs, bytes, panics, slow, tenths } = &self.count;
-        println!("{inputs} inputs, {bytes} bytes, {panics} panics, {slow} over {SLOW:?}");
+        let Count { inputs, panics, slow, tenths, .. } = &self.count;
+        println!("{}", self.so_far());
         let tenths: Vec<String> = tenths.iter().map(u64::to_string).collect();
         println!("inputs by tenths of {SLOW:?}, the last for all above: {}", tenths.join(" "));
         let mut slowest: Vec<&Slow> = self.slowest.0.iter().collect();
@@ -133,8 +147,6 @@ impl Fuzzer {
         for Slow { took, input } in slowest.iter().take(8) {
             println!("slowest: {took:?} for {} bytes: {}", input.len(), beginning(input, 120));
         }
-        let worst = self.slowest.worst().map_or(Duration::ZERO, |slow| slow.took);
-        println!("worst: {worst:?} of CPU time, {SLOW:?} allowed");
         if *inputs == 0 || *panics > 0 || *slow > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }

@@ -4,7 +4,7 @@
 //! command lines that it hands to a subprocess.
 
 use super::super::call::{Call, Found, is};
-use super::super::search::find_byte;
+use super::super::search::{find, find_byte};
 use crate::class::Class;
 
 /// The class of a snippet of Python.
@@ -41,11 +41,7 @@ fn runs_tests(code: &[u8], mut spend: impl FnMut(usize) -> bool) -> bool {
                 if called && !defining && (starts_runner(name) || is_test_function(name)) {
                     return true;
                 }
-                spawns |= name.starts_with(b"subprocess")
-                    || matches!(
-                        name,
-                        b"os.system" | b"os.popen" | b"system" | b"Popen" | b"check_call" | b"check_output"
-                    );
+                spawns = spawns || name_spawns(name);
                 defining = matches!(name, b"def" | b"class");
             }
             Token::Text(text) => {
@@ -62,17 +58,17 @@ fn runs_tests(code: &[u8], mut spend: impl FnMut(usize) -> bool) -> bool {
 /// The token at or behind a place, and the place behind it.
 fn next(code: &[u8], mut at: usize) -> Option<(Token<'_>, usize)> {
     loop {
+        at += code[at..].iter().take_while(|&&b| SORT[b as usize] == Sort::Nothing).count();
         match *code.get(at)? {
             b'#' => at += find_byte(&code[at..], b'\n'),
             quote @ (b'"' | b'\'') => {
                 let (text, after) = string(code, at, quote);
                 return Some((Token::Text(text), after));
             }
-            b if b == b'_' || b.is_ascii_alphabetic() => {
-                let length = code[at..]
-                    .iter()
-                    .position(|&b| !(b == b'_' || b == b'.' || b.is_ascii_alphanumeric()))
-                    .unwrap_or(code.len() - at);
+            b if SORT[b as usize] == Sort::Name => {
+                let part =
+                    |b: &&u8| matches!(SORT[**b as usize], Sort::Name) || b.is_ascii_digit() || **b == b'.';
+                let length = code[at..].iter().take_while(part).count();
                 return Some((Token::Name(&code[at..at + length]), at + length));
             }
             _ => at += 1,
@@ -80,22 +76,61 @@ fn next(code: &[u8], mut at: usize) -> Option<(Token<'_>, usize)> {
     }
 }
 
+/// What a byte may begin.
+#[derive(Clone, Copy, PartialEq)]
+enum Sort {
+    Nothing,
+    Name,
+    Quote,
+    Comment,
+}
+
+const SORT: [Sort; 256] = {
+    let mut sorts = [Sort::Nothing; 256];
+    let mut b = 0;
+    while b < 256 {
+        sorts[b] = match b as u8 {
+            b'#' => Sort::Comment,
+            b'"' | b'\'' => Sort::Quote,
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => Sort::Name,
+            _ => Sort::Nothing,
+        };
+        b += 1;
+    }
+    sorts
+};
+
 /// A string's inside, and the place behind the string.
 fn string(code: &[u8], at: usize, quote: u8) -> (&[u8], usize) {
     let triple = code[at..].starts_with(&[quote; 3]);
     let start = at + if triple { 3 } else { 1 };
-    let mut end = start;
-    while let Some(&b) = code.get(end) {
-        match b {
-            b'\\' => end += 1,
-            b'\n' if !triple => return (&code[start..end], end),
-            b if b == quote && !triple => return (&code[start..end], end + 1),
-            b if b == quote && code[end..].starts_with(&[quote; 3]) => return (&code[start..end], end + 3),
-            _ => {}
+    let mut end = start.min(code.len());
+    loop {
+        let rest = &code[end..];
+        end += if triple {
+            find(rest, |b| (b == quote) | (b == b'\\'))
+        } else {
+            rest.iter().take_while(|&&b| b != quote && b != b'\\' && b != b'\n').count()
+        };
+        match code.get(end) {
+            None => return (code.get(start..).unwrap_or_default(), code.len()),
+            Some(b'\\') => end = (end + 2).min(code.len()),
+            Some(b'\n') => return (&code[start..end], end),
+            Some(_) if !triple => return (&code[start..end], end + 1),
+            Some(_) if code[end..].starts_with(&[quote; 3]) => return (&code[start..end], end + 3),
+            Some(_) => end += 1,
         }
-        end += 1;
     }
-    (code.get(start..).unwrap_or_default(), code.len())
+}
+
+/// Is it what starts a program, or a module for that?
+fn name_spawns(name: &[u8]) -> bool {
+    match name.first() {
+        Some(b's') => name.starts_with(b"subprocess") || name == b"system",
+        Some(b'o') => matches!(name, b"os.system" | b"os.popen"),
+        Some(b'P' | b'c') => matches!(name, b"Popen" | b"check_call" | b"check_output"),
+        _ => false,
+    }
 }
 
 fn starts_runner(name: &[u8]) -> bool {
