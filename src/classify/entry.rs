@@ -109,12 +109,19 @@ impl Entry {
 
 impl Verbs {
     /// The judgment of the verb that is listed, else the class for those that aren't.
-    fn judge(&self, call: &Call<'_>) -> Result<Judgment, Class> {
+    pub fn judge(&self, call: &Call<'_>) -> Result<Judgment, Class> {
         let Some(index) = call.operand(1, self.with_value) else {
             return Err(self.bare);
         };
-        let given = call.word(index);
-        let listed = self.verbs.iter().find(|verb| super::call::one_of(given, verb.names));
-        listed.map(|verb| verb.judgment).ok_or(self.other)
+        self.listed(call.word(index)).map(|verb| verb.judgment).ok_or(self.other)
+    }
+
+    /// The class of a verb.
+    pub fn class_of(&self, verb: &[u8]) -> Class {
+        self.listed(verb).map_or(self.other, |verb| verb.judgment.class)
+    }
+
+    fn listed(&self, given: &[u8]) -> Option<&'static Verb> {
+        self.verbs.iter().find(|verb| super::call::one_of(given, verb.names))
     }
 }

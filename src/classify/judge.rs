@@ -14,11 +14,11 @@ use std::panic::Location;
 /// So much work may a command be, in steps of some 2 ns; what comes after doesn't count. The heaviest of the recorded
 /// commands takes 6,142; long ones are mostly here-documents, which cost little, being read many bytes at a time. It
 /// keeps any command well under a millisecond (tests/classes/results), also where machines are half as fast.
-pub(super) const STEPS: usize = 120_000;
+pub(super) const STEPS: usize = 160_000;
 /// What was read until then is still judged, up to so much more.
 const RESERVE: usize = 10_000;
 /// What a simple command costs to judge besides its words, and each of these, for every rule that it is shown to.
-const STEPS_OF_COMMAND: usize = 100;
+const STEPS_OF_COMMAND: usize = 60;
 const STEPS_OF_WORD: usize = 6;
 /// What it costs to keep a command as the heaviest.
 const STEPS_OF_BEST: usize = 200;
@@ -209,7 +209,7 @@ impl<'c> Judge<'c> {
                     return self.nested(script, depth);
                 }
                 let length: usize = texts.iter().map(|text| text.len() + 1).sum();
-                self.spend(length / 4);
+                self.spend(length / 8);
                 if !self.exhausted() {
                     self.nested(&texts.join(&b' '), depth);
                 }

@@ -6,7 +6,8 @@
 //! ```text
 //! agents    the agents' own probes and snapshots, told by their beginning
 //! scanner   words: quotes, escapes, expansions        word      a word
-//! grammar   lists, compound commands, redirections    heredoc   here-documents
+//! backticks what is substituted between them          heredoc   here-documents
+//! grammar   lists, compound commands, redirections
 //! simple    a simple command, and who looks at it     search    for bytes, many at a time
 //! judge     what each is for; the heaviest wins       call      a program with its arguments
 //! index     finds a program's entry                   entry     what tables of rules are made of
@@ -14,6 +15,7 @@
 //! ```
 
 mod agents;
+mod backticks;
 mod call;
 mod entry;
 mod grammar;
@@ -29,6 +31,8 @@ mod word;
 
 #[cfg(test)]
 mod lighter_tests;
+#[cfg(test)]
+mod long_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

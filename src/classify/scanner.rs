@@ -85,33 +85,35 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
     /// Skips blanks, line continuations and, where one may begin, a comment.
     pub fn blanks(&mut self) {
         let start = self.at;
+        let mut comment = 0;
         loop {
             match self.peek(0) {
                 b' ' | b'\t' | b'\r' => self.at += 1,
                 b'\\' if self.peek(1) == b'\n' => self.at += 2,
-                b'#' => self.skip_line(),
+                b'#' => {
+                    comment = find_byte(&self.src[self.at..], b'\n');
+                    self.at += comment;
+                }
                 _ => break,
             }
             if self.ended() {
                 break;
             }
         }
-        self.spend(self.at - start);
-    }
-
-    fn skip_line(&mut self) {
-        self.at += find_byte(&self.src[self.at..], b'\n');
+        // A comment ends before a newline, so there is one at most.
+        self.spend(self.at - start - comment + comment / 8);
     }
 
     /// Reads one word; an operator's byte ends it, and an empty word means that none begins here.
     pub fn word(&mut self) -> Word<'a> {
         let begin = self.at;
         let mut word = Word::default();
+        self.spend(STEPS_OF_WORD - STEPS_OF_MORE);
         loop {
             let start = self.at;
             self.at += plain(&self.src[start..]);
             self.push(&mut word, start, self.at);
-            self.spend((self.at - start) / 4 + STEPS_OF_PIECE);
+            self.spend((self.at - start) / 4 + STEPS_OF_MORE);
             if self.ended() || !self.special(&mut word, begin) {
                 break;
             }
@@ -120,12 +122,12 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
     }
 
     /// Adds a part of the script to a word.
-    fn push(&mut self, word: &mut Word<'a>, from: usize, to: usize) {
+    pub fn push(&mut self, word: &mut Word<'a>, from: usize, to: usize) {
         if word.extend(self.src, from, to) {
             return;
         }
-        let begun = if word.copied() { 0 } else { STEPS_OF_COPY + word.text.len() / 4 };
-        if self.visitor.spend(begun + STEPS_OF_PIECE + (to - from) / 4) {
+        let begun = if word.copied() { 0 } else { STEPS_OF_COPY + word.text.len() / 8 };
+        if self.visitor.spend(begun + STEPS_OF_MORE + (to - from) / 8) {
             word.copy(&self.src[from..to]);
         } else {
             self.stop();
@@ -144,9 +146,8 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
                 self.at = to.max(self.at);
             }
             b'\'' => {
-                let (from, to) = self.until_quote();
                 word.quoted = true;
-                self.push(word, from, to);
+                self.single_quoted(word);
             }
             b'"' => {
                 self.at += 1;
@@ -173,8 +174,27 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
         let start = self.at + 1;
         let end = start + find_byte(&self.src[start..], b'\'');
         self.at = (end + 1).min(self.src.len());
-        self.spend((end - start) / 8);
+        self.spend((end - start) / 16 + STEPS_OF_MORE);
         (start, end)
+    }
+
+    /// `'…'`, and what follows as long as it is the same text: a quote within it is written `'"'"'` or `'\''`.
+    fn single_quoted(&mut self, word: &mut Word<'a>) {
+        loop {
+            let (from, to) = self.until_quote();
+            self.push(word, from, to);
+            let length = match self.src.get(self.at..).unwrap_or_default() {
+                [b'"', b'\'', b'"', b'\'', ..] => 4,
+                [b'\\', b'\'', b'\'', ..] => 3,
+                _ => return,
+            };
+            let next = self.at + length - 1;
+            self.push(word, self.at + 1, self.at + 2);
+            if self.ended() {
+                return;
+            }
+            self.at = next;
+        }
     }
 
     /// The inside of `"…"`, and its last quote.
@@ -184,7 +204,7 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
             let start = self.at;
             self.at += find(&src[start..], |b| (b == b'"') | (b == b'\\') | (b == b'$') | (b == b'`'));
             self.push(word, start, self.at);
-            self.spend((self.at - start) / 8 + STEPS_OF_PIECE);
+            self.spend((self.at - start) / 16 + STEPS_OF_MORE);
             match self.peek(0) {
                 _ if self.ended() => return,
                 b'"' => {
@@ -235,11 +255,12 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
                 if is_name(b) && !b.is_ascii_digit() {
                     self.at += self.src[self.at..].iter().take_while(|b| is_name(**b)).count();
                 }
-                self.spend((self.at - start) / 2);
+                self.spend((self.at - start) / 2 + STEPS_OF_MORE);
             }
             _ => {
                 self.at += 1;
-                return self.push(word, start, start + 1);
+                self.push(word, start, start + 1);
+                return self.spend(STEPS_OF_MORE);
             }
         }
         word.dynamic = true;
@@ -254,7 +275,7 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
             let start = self.at;
             self.at += find(&src[start..], |b| (b == b'\'') | (b == b'\\'));
             self.push(word, start, self.at);
-            self.spend((self.at - start) / 8 + STEPS_OF_PIECE);
+            self.spend((self.at - start) / 16 + STEPS_OF_MORE);
             let (from, to) = ((self.at + 1).min(src.len()), (self.at + 2).min(src.len()));
             match (self.peek(0), self.peek(1)) {
                 (b'\'', _) => {
@@ -267,36 +288,6 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
             }
             self.at = to.max(self.at);
         }
-    }
-
-    /// `` `…` ``: its inside is a script of its own, once its backslashes are taken away.
-    fn backtick(&mut self, word: &mut Word<'a>, quoted: bool) {
-        let src = self.src;
-        let start = self.at;
-        let mut escaped = false;
-        self.at += 1;
-        loop {
-            self.at += find(&src[self.at..], |b| (b == b'`') | (b == b'\\'));
-            if self.peek(0) != b'\\' {
-                break;
-            }
-            escaped = true;
-            self.at = (self.at + 2).min(src.len());
-            self.spend(STEPS_OF_PIECE);
-        }
-        let body = &src[start + 1..self.at.max(start + 1)];
-        self.at = (self.at + 1).min(src.len());
-        self.spend(if escaped { 2 * body.len() } else { body.len() / 8 });
-        word.dynamic = true;
-        self.push(word, start, self.at);
-        let body = if escaped { Cow::Owned(without_backslashes(body)) } else { Cow::Borrowed(body) };
-        if self.depth >= DEPTH {
-            return self.stop();
-        }
-        let mut inner = Scanner::new(&body, self.depth + 1, self.visitor);
-        inner.prose = quoted || self.prose;
-        inner.script();
-        self.spend(8);
     }
 
     /// `(` within a word: an array's values, or an extended glob; anywhere else the word ends.
@@ -385,21 +376,11 @@ impl<'a, 'v, V: Visitor> Scanner<'a, 'v, V> {
     fn skip(&mut self, special: impl Fn(u8) -> bool) {
         let skipped = find(&self.src[self.at..], special);
         self.at += skipped;
-        self.spend(skipped / 8 + STEPS_OF_PIECE);
+        self.spend(skipped / 8 + STEPS_OF_MORE);
     }
 }
 
-/// What a script between backticks is, once `` \` ``, `\$` and `\\` are plain.
-fn without_backslashes(body: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(body.len());
-    let mut bytes = body.iter().copied().peekable();
-    while let Some(b) = bytes.next() {
-        let escaped = b == b'\\' && bytes.peek().is_some_and(|next| b"`$\\".contains(next));
-        plain.push(if escaped { bytes.next().unwrap_or(b) } else { b });
-    }
-    plain
-}
-
-/// What a piece of a word costs besides its bytes, in steps; and to begin a copy, where a word can't be borrowed.
-const STEPS_OF_PIECE: usize = 12;
+/// What a word costs besides its bytes, in steps; a further piece of it; and to begin a copy, where it can't be borrowed.
+const STEPS_OF_WORD: usize = 12;
+pub(super) const STEPS_OF_MORE: usize = 4;
 const STEPS_OF_COPY: usize = 32;

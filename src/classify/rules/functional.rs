@@ -1,6 +1,6 @@
 //! Haskell, OCaml, Elixir, Erlang, Gleam, and what is built like them.
 
-use super::super::call::is;
+use super::super::call::{Call, Found, is};
 use super::super::entry::{Entry, Verbs, all, by, verb, verbs};
 use super::tasks;
 use crate::class::Class;
@@ -42,61 +42,13 @@ pub(super) const TABLE: &[Entry] = &[
     by(&["opam"], |call| match call.word(1) {
         b"list" | b"show" | b"search" | b"info" | b"env" | b"config" | b"var" | b"" => is(Class::Explore),
         b"exec" => match call.words.iter().position(|word| *word.text == *b"--") {
-            Some(dashes) if dashes + 1 < call.words.len() => super::super::call::Found::Through(dashes + 1),
+            Some(dashes) if dashes + 1 < call.words.len() => Found::Through(dashes + 1),
             _ => is(Class::Run),
         },
         _ => is(Class::Install),
     }),
-    verbs(
-        &["mix", "rebar3", "gleam", "erlang.mk"],
-        Verbs {
-            with_value: &[],
-            verbs: &[
-                verb(
-                    Class::Test,
-                    &["test", "eunit", "ct", "proper", "coveralls", "espec", "cover", "check", "test.watch"],
-                ),
-                verb(
-                    Class::Build,
-                    &[
-                        "compile",
-                        "release",
-                        "escript.build",
-                        "escriptize",
-                        "build",
-                        "assets.build",
-                        "assets.deploy",
-                        "as",
-                    ],
-                ),
-                verb(
-                    Class::Install,
-                    &[
-                        "deps.get",
-                        "deps.update",
-                        "deps.compile",
-                        "local.hex",
-                        "local.rebar",
-                        "archive.install",
-                        "get-deps",
-                        "deps.clean",
-                        "upgrade",
-                        "add",
-                        "setup",
-                        "deps",
-                        "escript.install",
-                    ],
-                ),
-                verb(
-                    Class::Explore,
-                    &["help", "deps.tree", "hex.info", "phx.routes", "tree", "hex.outdated", "xref"],
-                ),
-                verb(Class::Edit, &["new", "clean", "phx.new", "phx.gen.html", "phx.gen.schema"]),
-            ],
-            bare: Class::Run,
-            other: Class::Run,
-        },
-    ),
+    by(&["mix"], mix),
+    verbs(&["rebar3", "gleam", "erlang.mk"], ERLANG),
     all(
         Class::Build,
         &[
@@ -159,7 +111,7 @@ pub(super) const TABLE: &[Entry] = &[
         b"build" | b"flake" if call.word(2) == b"check" => is(Class::Test),
         b"build" | b"bundle" => is(Class::Build),
         b"develop" | b"shell" => match call.value(&["-c", "--command"]) {
-            Some(index) => super::super::call::Found::Through(index),
+            Some(index) => Found::Through(index),
             None => super::super::call::unplaced(super::super::Kind::Interactive),
         },
         b"run" | b"repl" | b"eval" | b"fmt" => is(Class::Run),
@@ -177,3 +129,71 @@ pub(super) const TABLE: &[Entry] = &[
     ),
     all(Class::Install, &["nix-env", "nix-channel", "nix-collect-garbage", "nix-store"]),
 ];
+
+/// The tasks of Erlang's and Elixir's tools.
+const ERLANG: Verbs = Verbs {
+    with_value: &[],
+    verbs: &[
+        verb(
+            Class::Test,
+            &["test", "eunit", "ct", "proper", "coveralls", "espec", "cover", "check", "test.watch"],
+        ),
+        verb(
+            Class::Build,
+            &[
+                "compile",
+                "release",
+                "escript.build",
+                "escriptize",
+                "build",
+                "assets.build",
+                "assets.deploy",
+                "as",
+            ],
+        ),
+        verb(
+            Class::Install,
+            &[
+                "deps.get",
+                "deps.update",
+                "deps.compile",
+                "local.hex",
+                "local.rebar",
+                "archive.install",
+                "get-deps",
+                "deps.clean",
+                "upgrade",
+                "add",
+                "setup",
+                "deps",
+                "escript.install",
+            ],
+        ),
+        verb(
+            Class::Explore,
+            &["help", "deps.tree", "hex.info", "phx.routes", "tree", "hex.outdated", "xref"],
+        ),
+        verb(Class::Edit, &["new", "clean", "phx.new", "phx.gen.html", "phx.gen.schema"]),
+    ],
+    bare: Class::Run,
+    other: Class::Run,
+};
+
+/// mix, whose `do` runs several tasks with commas or pluses between them.
+fn mix(call: &Call<'_>) -> Found {
+    let several = call.word(1) == b"do";
+    let mut class = ERLANG.judge(call).map_or_else(|class| class, |judgment| judgment.class);
+    if several {
+        class = Class::Run;
+        let mut begins = true;
+        for arg in call.args().skip(1) {
+            let ends = arg.ends_with(b",");
+            let task = arg.strip_suffix(b",").unwrap_or(arg);
+            if begins {
+                class = ERLANG.class_of(task).heavier(class);
+            }
+            begins = ends || task == b"+";
+        }
+    }
+    is(class)
+}

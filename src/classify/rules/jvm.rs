@@ -88,6 +88,10 @@ fn gradle(call: &Call<'_>) -> Found {
         "--exclude-task",
         "--console",
         "--max-workers",
+        // The tasks' own.
+        "--configuration",
+        "--dependency",
+        "--task",
     ];
     let mut heaviest: Option<Class> = None;
     for task in call.operands(1, with_value) {

@@ -21,6 +21,7 @@ mod linting;
 mod looking;
 mod make;
 mod mobile;
+mod monorepos;
 mod node;
 mod node_tools;
 mod php;
@@ -53,6 +54,7 @@ pub(super) const TABLES: &[&[Entry]] = &[
     looking::TABLE,
     make::TABLE,
     mobile::TABLE,
+    monorepos::TABLE,
     node::TABLE,
     node_tools::TABLE,
     php::TABLE,

@@ -81,11 +81,14 @@ pub(super) const TABLE: &[Entry] = &[
         &["-r", "--reporter", "-x", "--exclude", "-n", "--include", "-o", "--reports-dir", "--report-dir"],
     ),
     wrap(&["cross-env", "cross-env-shell", "env-cmd", "dotenv-cli"], 0, &["-f", "-e"]),
+    by(&["tsc", "vue-tsc", "tsgo"], |call| {
+        // Without output they only check, as linters do.
+        let checks = call.has(&["--noEmit", "-noEmit"]);
+        is(if checks { Class::Run } else { Class::Build })
+    }),
     all(
         Class::Build,
         &[
-            "tsc",
-            "vue-tsc",
             "webpack",
             "webpack-cli",
             "rollup",
@@ -119,7 +122,6 @@ pub(super) const TABLE: &[Entry] = &[
             "bsb",
             "rescript",
             "metro",
-            "tsgo",
             "asc",
         ],
     ),
@@ -141,11 +143,6 @@ pub(super) const TABLE: &[Entry] = &[
             "expo",
             "eleventy",
             "docusaurus",
-            "turbo",
-            "lerna",
-            "nx",
-            "rush",
-            "wireit",
             "preact",
             "quasar",
             "craco",
@@ -153,27 +150,16 @@ pub(super) const TABLE: &[Entry] = &[
             "storybook",
             "father",
             "umi",
-            "moon",
             "hugo",
             "jekyll",
         ],
         Verbs {
             with_value: &["--filter", "-F", "--scope", "--project", "-p", "-t", "--target", "--projects"],
             verbs: &[
-                verb(Class::Test, &["test", "e2e", "affected:test", "test-unit-js", "test:unit", "test:e2e"]),
+                verb(Class::Test, &["test", "e2e", "test-unit-js", "test:unit", "test:e2e"]),
                 verb(
                     Class::Build,
-                    &[
-                        "build",
-                        "export",
-                        "generate",
-                        "compile",
-                        "optimize",
-                        "bundle",
-                        "package",
-                        "prepare",
-                        "affected:build",
-                    ],
+                    &["build", "export", "generate", "compile", "optimize", "bundle", "package", "prepare"],
                 ),
                 verb(
                     Class::Install,
@@ -200,9 +186,6 @@ pub(super) const TABLE: &[Entry] = &[
             "forever",
             "concurrently",
             "wait-on",
-            "npm-run-all",
-            "run-p",
-            "run-s",
             "husky",
             "lint-staged",
             "changeset",

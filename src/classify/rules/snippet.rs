@@ -12,93 +12,83 @@ pub(super) fn judge(call: &Call<'_>, code: &[u8]) -> Found {
     is(if runs_tests(code, |steps| call.spend(steps)) { Class::Test } else { Class::Run })
 }
 
-/// What a token costs besides its bytes, in steps.
-const STEPS_OF_TOKEN: usize = 5;
-
-/// A token of Python that matters here.
-enum Token<'c> {
-    /// A name with its attributes: `pytest.main`.
-    Name(&'c [u8]),
-    /// A string's inside.
-    Text(&'c [u8]),
-}
+/// What each place that is looked at costs besides the bytes before it, in steps.
+const STEPS_OF_PLACE: usize = 10;
+/// No name with its attributes is longer, nor are the blanks between it and its parenthesis.
+const LONGEST_NAME: usize = 128;
 
 /// `spend` is told of the work, and says when it is too much.
 fn runs_tests(code: &[u8], mut spend: impl FnMut(usize) -> bool) -> bool {
     let mut at = 0;
-    let mut defining = false;
-    let mut spawns = false;
-    while let Some((token, after)) = next(code, at) {
-        if !spend((after - at) / 2 + STEPS_OF_TOKEN) {
+    let mut spawns = None;
+    loop {
+        let skipped = find(&code[at..], |b| (b == b'(') | (b == b'#') | (b == b'"') | (b == b'\''));
+        at += skipped;
+        let Some(&b) = code.get(at) else {
+            return false;
+        };
+        match b {
+            b'#' => at += find_byte(&code[at..], b'\n'),
+            b'(' => {
+                if calls_tests(&code[at.saturating_sub(2 * LONGEST_NAME)..at]) {
+                    return true;
+                }
+                at += 1;
+            }
+            quote => {
+                let (text, after) = string(code, at, quote);
+                if is_test_command(text)
+                    && spawns.get_or_insert_with(|| first_spawn(code)).is_some_and(|s| s < at)
+                {
+                    return true;
+                }
+                if !spend((after - at) / 8) {
+                    return false;
+                }
+                at = after;
+            }
+        }
+        if !spend(skipped / 8 + STEPS_OF_PLACE) {
             return false;
         }
-        at = after;
-        match token {
-            Token::Name(name) => {
-                // Nobody puts more blanks before a parenthesis.
-                let near = code[at..].iter().take(16);
-                let called = near.skip_while(|b| matches!(b, b' ' | b'\t')).next() == Some(&b'(');
-                if called && !defining && (starts_runner(name) || is_test_function(name)) {
-                    return true;
-                }
-                spawns = spawns || name_spawns(name);
-                defining = matches!(name, b"def" | b"class");
-            }
-            Token::Text(text) => {
-                defining = false;
-                if spawns && spend(STEPS_OF_TOKEN) && is_test_command(text) {
-                    return true;
-                }
-            }
-        }
     }
-    false
 }
 
-/// The token at or behind a place, and the place behind it.
-fn next(code: &[u8], mut at: usize) -> Option<(Token<'_>, usize)> {
+/// Does what stands before a parenthesis name a runner or a test function, and not define it?
+fn calls_tests(before: &[u8]) -> bool {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let without = |text: &[u8], sort: &dyn Fn(&u8) -> bool| {
+        text.len() - text.iter().rev().take(LONGEST_NAME).take_while(|b| sort(b)).count()
+    };
+    let before = &before[..without(before, &blank)];
+    let named = without(before, &|&b| b == b'_' || b == b'.' || b.is_ascii_alphanumeric());
+    let name = &before[named..];
+    let begin = name.iter().take_while(|b| **b == b'.' || b.is_ascii_digit()).count();
+    let name = &name[begin..];
+    if !(starts_runner(name) || is_test_function(name)) {
+        return false;
+    }
+    let keyword = &before[..without(&before[..named], &blank)];
+    !(keyword.ends_with(b"def") || keyword.ends_with(b"class"))
+}
+
+/// Where the code first names what starts a program.
+fn first_spawn(code: &[u8]) -> Option<usize> {
+    const NAMES: [&[u8]; 6] =
+        [b"subprocess", b"os.system", b"os.popen", b"Popen", b"check_call", b"check_output"];
+    let begins = |b: u8| (b == b's') | (b == b'o') | (b == b'P') | (b == b'c');
+    let mut at = 0;
     loop {
-        at += code[at..].iter().take_while(|&&b| SORT[b as usize] == Sort::Nothing).count();
-        match *code.get(at)? {
-            b'#' => at += find_byte(&code[at..], b'\n'),
-            quote @ (b'"' | b'\'') => {
-                let (text, after) = string(code, at, quote);
-                return Some((Token::Text(text), after));
-            }
-            b if SORT[b as usize] == Sort::Name => {
-                let part =
-                    |b: &&u8| matches!(SORT[**b as usize], Sort::Name) || b.is_ascii_digit() || **b == b'.';
-                let length = code[at..].iter().take_while(part).count();
-                return Some((Token::Name(&code[at..at + length]), at + length));
-            }
-            _ => at += 1,
+        at += find(&code[at..], begins);
+        if at >= code.len() {
+            return None;
         }
+        if NAMES.iter().any(|name| code[at..].starts_with(name)) {
+            return Some(at);
+        }
+        at += 1;
     }
 }
-
-/// What a byte may begin.
-#[derive(Clone, Copy, PartialEq)]
-enum Sort {
-    Nothing,
-    Name,
-    Quote,
-    Comment,
-}
-
-const SORT: [Sort; 256] = {
-    let mut sorts = [Sort::Nothing; 256];
-    let mut b = 0;
-    while b < 256 {
-        sorts[b] = match b as u8 {
-            b'#' => Sort::Comment,
-            b'"' | b'\'' => Sort::Quote,
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' => Sort::Name,
-            _ => Sort::Nothing,
-        };
-        b += 1;
-    }
-    sorts
-};
 
 /// A string's inside, and the place behind the string.
 fn string(code: &[u8], at: usize, quote: u8) -> (&[u8], usize) {
@@ -120,16 +110,6 @@ fn string(code: &[u8], at: usize, quote: u8) -> (&[u8], usize) {
             Some(_) if code[end..].starts_with(&[quote; 3]) => return (&code[start..end], end + 3),
             Some(_) => end += 1,
         }
-    }
-}
-
-/// Is it what starts a program, or a module for that?
-fn name_spawns(name: &[u8]) -> bool {
-    match name.first() {
-        Some(b's') => name.starts_with(b"subprocess") || name == b"system",
-        Some(b'o') => matches!(name, b"os.system" | b"os.popen"),
-        Some(b'P' | b'c') => matches!(name, b"Popen" | b"check_call" | b"check_output"),
-        _ => false,
     }
 }
 

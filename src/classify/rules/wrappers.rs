@@ -68,7 +68,12 @@ pub(super) const TABLE: &[Entry] = &[
     wrap(&["gosu", "su-exec", "chpst"], 1, &["-u"]),
     wrap(&["setpriv"], 0, &["--reuid", "--regid", "--groups", "--bounding-set", "--inh-caps"]),
     wrap(&["capsh"], 0, &[]),
-    wrap(&["setarch"], 1, &[]),
+    by(&["setarch"], |call| match call.operand(1, &[]) {
+        // The architecture comes first, or is left out where there are options.
+        Some(1) => through(call, call.operand(2, &[]).unwrap_or(2)),
+        Some(index) => through(call, index),
+        None => is(Class::Explore),
+    }),
     wrap(&["linux32", "linux64", "i386", "x86_64", "arch"], 0, &[]),
     wrap(&["chroot", "proot"], 1, &["-r", "-b", "-w", "-q"]),
     wrap(

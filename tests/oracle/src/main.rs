@@ -1,8 +1,10 @@
 //! Does the classifier's tolerant scanner find the same programs as a full parser of bash?
 //!
 //! `agentsh-oracle [FILE…]`: each file holds one script, or JSON lines with a `command` (`*.jsonl`); without files it
-//! reads the corpus. What brush-parser itself can't parse is counted and left out. Prints every difference, and ends
-//! with 1 if there are more than `AGENTSH_ORACLE_ALLOWED` (default: 0).
+//! reads the recorded commands and those of tests/classes. Every simple command counts, in pipelines, functions,
+//! compound commands and substitutions, behind assignments and redirections. What brush-parser itself can't parse is
+//! counted and left out. Prints every difference, and ends with 1 if there is one, but for those in [`KNOWN`], or if
+//! brush-parser couldn't parse more than one in a hundred.
 
 mod ast;
 
@@ -13,9 +15,9 @@ fn main() -> ExitCode {
     let mut files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
         files.push(corpus().join("unique_dev.jsonl"));
+        files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../classes/heldout.jsonl"));
     }
-    let allowed = std::env::var("AGENTSH_ORACLE_ALLOWED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
-    let (mut same, mut different, mut unparsed) = (0, 0, 0);
+    let (mut same, mut different, mut known, mut unparsed) = (0, 0, 0, 0);
     for (place, script) in files.iter().flat_map(|file| scripts(file)) {
         let Some(mut expected) = ast::programs(&script) else {
             unparsed += 1;
@@ -29,19 +31,27 @@ fn main() -> ExitCode {
         found.sort();
         if expected == found {
             same += 1;
+        } else if let Some((_, why)) = KNOWN.iter().find(|(begin, _)| script.starts_with(begin)) {
+            known += 1;
+            println!("{place}: known to differ: {why}");
         } else {
             different += 1;
             println!("{place}: only the parser: {:?}, only the scanner: {:?}", minus(&expected, &found), minus(&found, &expected));
         }
     }
-    println!("{same} the same, {different} different, {unparsed} that brush-parser can't parse");
-    if same == 0 || different > allowed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    println!("{same} the same, {known} known to differ, {different} different, {unparsed} that brush-parser can't parse");
+    let fails = same == 0 || different > 0 || unparsed * 100 > same;
+    if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The folder of the corpus: `AGENTSH_CORPUS`, else beside the repository.
+/// Commands, by how they begin, in which the two may differ, and why that is right.
+const KNOWN: &[(&str, &str)] = &[];
+
+/// The folder of the recorded commands: in `AGENTSH_SHARED`, else beside the repository.
 fn corpus() -> PathBuf {
-    std::env::var_os("AGENTSH_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"), PathBuf::from)
+    std::env::var_os("AGENTSH_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from)
+        .join("corpus")
 }
 
 /// The scripts of a file, each with the name of its place.
