@@ -8,7 +8,6 @@ use super::heredoc::Heredoc;
 use super::search::{find, find_byte, plain};
 use super::simple::{Simple, Visitor};
 use super::word::{Word, assignment, is_name};
-use std::borrow::Cow;
 
 /// So deep may substitutions, subshells and quoted scripts nest; what lies deeper isn't looked at.
 pub(super) const DEPTH: u8 = 24;

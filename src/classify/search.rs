@@ -29,7 +29,7 @@ pub(super) fn plain(text: &[u8]) -> usize {
         // All that is special and a little more, in few comparisons.
         let rest = &text[at..];
         let skipped = find(rest, |b| {
-            (b <= b')') | ((b >= b';') & (b <= b'>')) | (b == b'\\') | (b == b'`') | (b == b'|')
+            (b <= b')') | (b';'..=b'>').contains(&b) | (b == b'\\') | (b == b'`') | (b == b'|')
         });
         let near = &rest[skipped..rest.len().min(skipped + SHORT)];
         at += skipped + plain(near);

@@ -121,7 +121,9 @@ impl Walk {
     fn redirect(&mut self, redirect: &IoRedirect) {
         match redirect {
             IoRedirect::File(_, _, target) => match target {
-                IoFileRedirectTarget::Filename(word) | IoFileRedirectTarget::Duplicate(word) => self.word(word),
+                IoFileRedirectTarget::Filename(word) | IoFileRedirectTarget::Duplicate(word) => {
+                    self.word(word)
+                }
                 IoFileRedirectTarget::ProcessSubstitution(_, subshell) => self.list(&subshell.list),
                 IoFileRedirectTarget::Fd(_) => {}
             },
@@ -220,9 +222,13 @@ fn joined(source: &str, pieces: &[WordPieceWithSource]) -> String {
     pieces
         .iter()
         .map(|piece| match &piece.piece {
-            WordPiece::Text(text) | WordPiece::SingleQuotedText(text) | WordPiece::AnsiCQuotedText(text) => text.clone(),
+            WordPiece::Text(text) | WordPiece::SingleQuotedText(text) | WordPiece::AnsiCQuotedText(text) => {
+                text.clone()
+            }
             WordPiece::EscapeSequence(text) => text.trim_start_matches('\\').to_owned(),
-            WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => joined(source, inner),
+            WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => {
+                joined(source, inner)
+            }
             _ => source.get(piece.start_index..piece.end_index).unwrap_or_default().to_owned(),
         })
         .collect()

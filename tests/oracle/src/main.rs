@@ -36,10 +36,16 @@ fn main() -> ExitCode {
             println!("{place}: known to differ: {why}");
         } else {
             different += 1;
-            println!("{place}: only the parser: {:?}, only the scanner: {:?}", minus(&expected, &found), minus(&found, &expected));
+            println!(
+                "{place}: only the parser: {:?}, only the scanner: {:?}",
+                minus(&expected, &found),
+                minus(&found, &expected)
+            );
         }
     }
-    println!("{same} the same, {known} known to differ, {different} different, {unparsed} that brush-parser can't parse");
+    println!(
+        "{same} the same, {known} known to differ, {different} different, {unparsed} that brush-parser can't parse"
+    );
     let fails = same == 0 || different > 0 || unparsed * 100 > same;
     if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
