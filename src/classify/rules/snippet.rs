@@ -42,7 +42,7 @@ fn runs_tests(code: &[u8], mut spend: impl FnMut(usize) -> bool) -> bool {
                 {
                     return true;
                 }
-                if !spend((after - at) / 8) {
+                if !spend((after - at) / 8 + STEPS_OF_PLACE) {
                     return false;
                 }
                 at = after;
