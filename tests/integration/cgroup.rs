@@ -1,135 +1,19 @@
 //! The mechanics of leaves and sessions on a real cgroup v2 tree: no controllers are needed, so any host has it.
 //! What limits do is tested in the VM (tests/vm/cases).
 
+mod tree;
+
 use agentsh::cgroup::leaf::POOL_SIZE;
 use agentsh::cgroup::news::{self, Killed};
-use agentsh::cgroup::session::{self, Spec};
-use agentsh::cgroup::{Env, Leaf, LeafLimits, Place, Released, Session, locate, mount, sweep};
-use agentsh::cgroup::{delegate, dir::Dir, mark};
+use agentsh::cgroup::session;
+use agentsh::cgroup::{Env, Leaf, LeafLimits, Place, Released, locate, mount, sweep};
+use agentsh::cgroup::{delegate, dir::Dir};
 use agentsh::class::Class;
 use agentsh::policy::compiled::OnExit;
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// A subtree of our own, removed with all that is in it.
-struct Tree {
-    path: PathBuf,
-    /// The same as processes see it in /proc/self/cgroup.
-    cgroup: String,
-}
-
-static TREES: AtomicU32 = AtomicU32::new(0);
-
-impl Tree {
-    fn new() -> Tree {
-        let mounts = mount::all().unwrap();
-        let root =
-            mounts.iter().find(|m| m.root == Path::new("/")).expect("a cgroup v2 tree is mounted here");
-        let name = format!("agentsh-cgroup-{}-{}", std::process::id(), TREES.fetch_add(1, Ordering::Relaxed));
-        let path = root.point.join(&name);
-        fs::create_dir(&path).expect("these tests need to make cgroups: run them as root");
-        Tree { path, cgroup: format!("/{name}") }
-    }
-
-    fn dir(&self) -> Dir {
-        Dir::open(&self.path).unwrap()
-    }
-
-    /// A session in the tree, as a process in its `agent/` finds it.
-    fn session(&self, name: &str) -> Session {
-        session::make(&self.dir(), name, mark::BY_RUN, &Spec::of(None, None, None, None)).unwrap();
-        match self.locate(&format!("{}/{name}/agent", self.cgroup)) {
-            Place::Session(session) => *session,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn locate(&self, own: &str) -> Place {
-        locate(&Env { own: Some(own.as_bytes()), session: None, uid: 0, policy: None })
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::write(self.path.join("cgroup.kill"), "1");
-        let gone = wait_for(|| {
-            !fs::read_to_string(self.path.join("cgroup.events")).unwrap().contains("populated 1")
-        });
-        remove(&self.path);
-        assert!(gone || std::thread::panicking(), "processes are left in {}", self.path.display());
-    }
-}
-
-fn remove(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            remove(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(path);
-}
-
-fn wait_for(mut done: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < end {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    done()
-}
-
-/// A process in a cgroup, killed with the value.
-struct Sleeper(Child);
-
-impl Sleeper {
-    fn in_cgroup(path: &Path) -> Sleeper {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
-        fs::write(path.join("cgroup.procs"), child.id().to_string()).unwrap();
-        Sleeper(child)
-    }
-
-    fn ends(&mut self) -> bool {
-        wait_for(|| self.0.try_wait().unwrap().is_some())
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn limits() -> LeafLimits {
-    LeafLimits {
-        high: Some(256 << 20),
-        max: Some(1 << 30),
-        contended_high: Some(256 << 20),
-        ceiling: Some(1 << 30),
-        born_open: false,
-        swap_max: Some(0),
-        cpu_weight: 300,
-        pids_max: Some(512),
-        oom_group: true,
-        raise: true,
-        freeze: true,
-        throttle_timeout: Duration::from_secs(30),
-    }
-}
-
-fn claim(session: &Session) -> Leaf {
-    session.claim(Class::Explore, &limits()).unwrap()
-}
-
-fn leaves(session: &Session) -> Vec<String> {
-    session.calls.children(1000).unwrap()
-}
+use std::path::Path;
+use tree::*;
 
 #[test]
 fn a_session_is_found_from_its_agent_and_from_cgroups_that_the_agent_made() {
