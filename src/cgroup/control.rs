@@ -242,15 +242,16 @@ impl Law {
         // The kernel's throttle is the one means that no program can see (tests/vm/cases/freezing.py). So what still grows is
         // stopped where it is by memory.high, and frozen only if it gets around that.
         let here = (self.rate > GROWING).then(|| (sample.current - sample.current / GRIP).max(LEAD_MIN));
-        if let Some(lower) = least(self.contended_high, here)
-            && self.high.is_none_or(|high| high > lower)
-        {
-            self.put_high(Some(lower), step);
+        let lower =
+            least(self.contended_high, here).filter(|lower| self.high.is_none_or(|high| high > *lower));
+        if lower.is_some() {
+            self.put_high(lower, step);
             self.throttled_from = None;
         }
         let critical = sample.strain == Strain::Critical;
-        // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is.
-        if (critical || self.grows_on(sample))
+        // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is. What has just been lowered is
+        // counted from the next look on, by figures that are fresh then.
+        if (critical || lower.is_none() && self.grows_on(sample))
             && self.may_freeze
             && !self.frozen()
             && now >= self.no_freeze_before

@@ -222,7 +222,7 @@ fn under_strain_a_call_is_lowered_then_frozen_if_it_goes_on_growing_and_put_back
         Some(20),
         "it is stopped where it is"
     );
-    assert_eq!(run.first(|s| s.freeze == Some(true)), Some(520));
+    assert_eq!(run.first(|s| s.freeze == Some(true)), Some(530));
     run.sample.strain = Strain::None;
     run.go(500, |_| {});
     assert!(run.first(|s| s.freeze == Some(false)).is_some_and(|at| at <= 1000 + 220));

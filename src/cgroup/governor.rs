@@ -235,7 +235,8 @@ impl<'a> Governor<'a> {
         let current = files.current.as_ref().and_then(|f| f.read_u64().ok()).unwrap_or(0);
         let beyond = |quarters: u64| self.law.high().is_some_and(|high| current > high / 4 * quarters);
         // memory.stat makes the kernel gather its per-CPU counts: only where there is something to tell apart.
-        let worth = current.abs_diff(seen.current) > 1 << 20 || beyond(3);
+        let strained = self.strain != Strain::None;
+        let worth = current.abs_diff(seen.current) > 1 << 20 || beyond(3) || strained;
         if worth && let Some(text) = files.stat.as_ref().and_then(|f| f.read(&mut buf).ok()) {
             (seen.work, seen.current) = (work(text), current);
         }
@@ -243,7 +244,7 @@ impl<'a> Governor<'a> {
             |file: &Option<Kept>, key: &[u8]| parse::keyed(file.as_ref()?.read(&mut buf).ok()?, key);
         // Far below its high, and with nobody in need, a call can't be standing still over it.
         let above_full = self.room.is_some_and(|r| r.over_high);
-        let close = beyond(2) || above_full || self.law.frozen() || self.strain != Strain::None;
+        let close = beyond(2) || above_full || self.law.frozen() || strained;
         if close || self.woken || self.deaf || seen.pids_at.is_none() {
             seen.high_events = key(&files.events, b"high").unwrap_or(0);
         }

@@ -47,14 +47,16 @@ class Watched:
         self.begun = time.monotonic()
         self.process = start("hog " + command)
         self.leaf = leaf_of(self.process)
-        self.lowest, self.done = None, False
+        self.lowest, self.done, self.stalled_before = None, False, 0
+        # The leaf may have served others.
+        self.stalled_before = self.stalled()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
     def current(self):
         return int(read(self.leaf, "memory.current") or 0)
     def stalled(self):
         pressure = read(self.leaf, "memory.pressure") or "total=0"
-        return int(pressure.splitlines()[0].rpartition("total=")[2])
+        return int(pressure.splitlines()[0].rpartition("total=")[2]) - self.stalled_before
     def watch(self):
         while not self.done and self.process.poll() is None:
             high = read(self.leaf, "memory.high") or "max"
