@@ -173,19 +173,15 @@ void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym;
 s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym;
 bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym;
 void scx_bpf_kick_cpu(s32 cpu, u64 flags) __ksym;
-void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
 u64 scx_bpf_now(void) __ksym;
 
 /* include/linux/sched.h */
-#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 /* The values of the kernel's sched_ext enums, by the loader. */
 const volatile struct scx_values {
 	u64 dsq_local;
-	u64 dsq_local_on;
 	u64 enq_wakeup;
-	u64 enq_reenq;
 	u64 enq_preempt;
 	u64 kick_idle;
 	u64 kick_preempt;

@@ -107,9 +107,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>) -> Result<()>
     rodata.nr_cpus = u32::try_from(cpus)?;
     rodata.scx = types::scx_values {
         dsq_local: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL")?,
-        dsq_local_on: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL_ON")?,
         enq_wakeup: kernel.value("scx_enq_flags", "SCX_ENQ_WAKEUP")?,
-        enq_reenq: kernel.value("scx_enq_flags", "SCX_ENQ_REENQ")?,
         enq_preempt: kernel.value("scx_enq_flags", "SCX_ENQ_PREEMPT")?,
         kick_idle: kernel.value("scx_kick_flags", "SCX_KICK_IDLE")?,
         task_queued: kernel.value("scx_ent_flags", "SCX_TASK_QUEUED")?,
