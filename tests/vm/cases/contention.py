@@ -88,11 +88,12 @@ def finished(name, call, word):
     report(f"{name}: and was not killed", call.record["killed"] is None and call.record["events"]["oom_kill"] == 0, call)
 """
 
-# The budget is 600 MiB in each. A search is busy, and so may take more, until it is let go.
+# The budget is 600 MiB in each. A search is busy, and so may take more, until it is let go. It is there first: on a slow machine
+# what gives way would have grown up before it.
 SLOWED = r"""
-low = Watched("install-a 340 30")
-grown(low, 180)
 high = Watched("look-a 230 60 /tmp/go-a 1 busy")
+grown(high, 230)
+low = Watched("install-a 340 30")
 report("slowed: it is, by its memory.high", until(lambda: (low.lowest or 1 << 60) < 400 * MIB and low.stalled() > 1_000_000, 60), (low.lowest, low.stalled()))
 let_go("a")
 high_call, low_call = high.end(), low.end()
@@ -104,9 +105,9 @@ report("slowed: its high was taken off again", low_call.record["limits"]["memory
 """
 
 FROZEN = r"""
-low = Watched("install-b 340 40 /tmp/go-b 32")
-grown(low, 120)
 high = Watched("look-b 230 60 /tmp/go-b 1 busy")
+grown(high, 230)
+low = Watched("install-b 340 40 /tmp/go-b 32")
 report("frozen: 32 processes get around the throttle, and are frozen", until(lambda: has(low.leaf + "/cgroup.events", "frozen 1"), 60))
 report("frozen: after they were slowed", low.lowest and low.lowest <= 400 * MIB, low.lowest)
 let_go("b")
@@ -115,9 +116,9 @@ untouched("frozen", high_call, high, "look-b")
 finished("frozen", low_call, "install-b")
 report("frozen: the log says for how long", low_call.record["held_us"] > 0, low_call)
 report("frozen: and thawed when the other had ended", has(low.leaf + "/cgroup.events", "frozen 0"))
-unfrozen = Watched("install-unfrozen 340 40 /tmp/go-c 32")
-grown(unfrozen, 120)
 high = Watched("look-b 230 60 /tmp/go-c 1 busy")
+grown(high, 230)
+unfrozen = Watched("install-unfrozen 340 40 /tmp/go-c 32")
 report("freeze: never: it is slowed", until(lambda: (unfrozen.lowest or 1 << 60) < 400 * MIB and unfrozen.stalled() > 1_000_000, 60), (unfrozen.lowest, unfrozen.stalled()))
 let_go("c")
 high_call, low_call = high.end(), unfrozen.end()
@@ -147,9 +148,9 @@ other.kill()
 """
 
 IMPATIENT = r"""
-low = Watched("install-impatient 340 30")
-grown(low, 180)
 high = Watched("look-e 230 60 /tmp/go-e 1 busy")
+grown(high, 230)
+low = Watched("install-impatient 340 30")
 low_call = low.end()
 report("held up: it ends", (low_call.status, low_call.record["killed"]) == (-9, "held_up"), low_call)
 report("held up: not before its timeout", low_call.record["slowed_us"] + low_call.record["held_us"] >= 3_500_000, low_call)

@@ -352,7 +352,7 @@ static void try(const struct probe *probe, const char *leaf, const char *how, st
 	hold_up(leaf, how, pid);
 	pause_ms(200);
 	probe->then();
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		if (waitpid(pid, NULL, WNOHANG) == pid)
 			return;
 		pause_ms(10);

@@ -8,7 +8,7 @@ agentsh begins, does nothing of the kind.
 """
 # kernels: newest lts
 # mem: 2048
-# timeout: 400
+# timeout: 700
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ CUT_SHORT = {
 
 def seen(program, how):
     """What each system call returned."""
-    result = run(program, LEAF, how, seconds=180)
+    result = run(program, LEAF, how, seconds=300)
     if result.returncode:
         print(f"# freezing {how}: status {result.returncode}, {result.stderr.strip()}")
     return dict(line.split(": ") for line in result.stdout.splitlines())

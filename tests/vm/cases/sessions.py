@@ -90,12 +90,19 @@ def agent(*arguments, script, seconds=60, **options):
 
 def policy(text):
     """Puts a system policy into force, until this case ends: the next one has the same machine."""
-    atexit.register(lambda: os.path.exists(POLICY) and os.unlink(POLICY))
+    atexit.register(_no_policy)
     os.makedirs("/etc/agentsh/policy.d", exist_ok=True)
     write(POLICY, "version: 1\n" + text)
     compiled = run(program("agentshctl"), "policy", "compile")
     if compiled.returncode:
         raise SystemExit(f"the policy doesn't compile: {compiled.stderr}")
+
+
+def _no_policy():
+    if os.path.exists(POLICY):
+        os.unlink(POLICY)
+        # Or the next session would have the reserve of this one: what is compiled is renewed by calls.
+        run(program("agentshctl"), "policy", "compile")
 
 
 # What an agent's script begins with: `call` runs a tool call as agents do, and gives what the agent and the log see of it.
