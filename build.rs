@@ -45,12 +45,8 @@ fn order_of_start() -> Result<(), Box<dyn std::error::Error>> {
 fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
-    // A newer libelf.a needs libzstd.a behind it (from 0.189 on); libbpf-sys doesn't know that.
-    let needs = Command::new("pkg-config").args(["--static", "--libs", "libelf"]).output();
-    if needs.is_ok_and(|needs| String::from_utf8_lossy(&needs.stdout).contains("-lzstd")) {
-        println!("cargo::rustc-link-arg=-lzstd");
-    }
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    static_libelf(&out)?;
     for name in ["agentsh_sched", "agentsh_monitor"] {
         SkeletonBuilder::new()
             .source(format!("bpf/{name}.bpf.c"))
@@ -62,6 +58,35 @@ fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
                 let hint = "it needs clang, or what the environment variable CLANG names";
                 format!("bpf/{name}.bpf.c: {error:#}\n({hint})")
             })?;
+    }
+    Ok(())
+}
+
+/// What this machine's libelf.a needs beside it, which libbpf-sys doesn't know: seen by linking against it.
+fn static_libelf(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=src/helper/libeu.c");
+    let listed = Command::new("pkg-config").args(["--static", "--libs", "libelf"]).output()?.stdout;
+    let libraries = String::from_utf8(listed)?;
+    // From 0.189 on.
+    if libraries.contains("-lzstd") {
+        println!("cargo::rustc-link-arg=-lzstd");
+    }
+    let probe = out.join("libelf.c");
+    std::fs::write(
+        &probe,
+        "void *elf_begin(int, int, void *);\nint main(void) { return !elf_begin(0, 0, 0); }\n",
+    )?;
+    let mut link = Command::new("cc");
+    let linked =
+        link.arg("-static").arg(&probe).arg("-o").arg(out.join("libelf")).args(libraries.split_whitespace());
+    if String::from_utf8_lossy(&linked.output()?.stderr).contains("eu_search_tree") {
+        let object = out.join("libeu.o");
+        let built =
+            Command::new("cc").args(["-O2", "-c", "src/helper/libeu.c", "-o"]).arg(&object).status()?;
+        if !built.success() {
+            return Err("src/helper/libeu.c can't be compiled".into());
+        }
+        println!("cargo::rustc-link-arg={}", object.display());
     }
     Ok(())
 }
