@@ -67,9 +67,10 @@ fn static_libelf(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=src/helper/libeu.c");
     let listed = Command::new("pkg-config").args(["--static", "--libs", "libelf"]).output()?.stdout;
     let libraries = String::from_utf8(listed)?;
-    // From 0.189 on.
+    // From 0.189 on. By the archive's own name: if the linker sees the shared library, the program gets dynamic sections
+    // even though it needs nothing of it, and libc ends it at its start.
     if libraries.contains("-lzstd") {
-        println!("cargo::rustc-link-arg=-lzstd");
+        println!("cargo::rustc-link-arg=-l:libzstd.a");
     }
     let probe = out.join("libelf.c");
     std::fs::write(

@@ -17,8 +17,7 @@ typedef unsigned long long __u64, u64;
 typedef _Bool bool;
 typedef u16 __be16, __le16;
 typedef u32 __be32, __wsum;
-#define true 1
-#define false 0
+enum { false, true };
 
 /* Of linux/bpf.h: these are the system call's interface and never change. */
 enum bpf_map_type {
