@@ -47,7 +47,7 @@ fn bpf_programs() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-env-changed=CLANG");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     static_libelf(&out)?;
-    for name in ["agentsh_sched", "agentsh_monitor"] {
+    for name in ["agentsh_sched", "agentsh_monitor", "agentsh_memcg"] {
         SkeletonBuilder::new()
             .source(format!("bpf/{name}.bpf.c"))
             .obj(out.join(format!("{name}.bpf.o")))

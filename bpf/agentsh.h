@@ -104,3 +104,61 @@ struct call_key {
 	u64 cgroup_id;
 	u64 began_ns;
 };
+
+/* A process, told apart from those that had its pid before it; the pid is the first pid namespace's. */
+struct process_key {
+	u64 started_ns; /* CLOCK_BOOTTIME */
+	u32 pid;
+	u32 unused;
+};
+
+/* A program that an agent has started by itself, past the shell. */
+struct direct_exec {
+	u64 agent_id; /* of the cgroup */
+	u64 session_id;
+	/* CLOCK_BOOTTIME: when it became this program, and when it ended; 0 while it lives. */
+	u64 began_ns;
+	u64 ended_ns;
+	u64 parent_started_ns;
+	u32 parent;	 /* pid */
+	u32 is_launcher; /* not 0: agentsh, which has started a call */
+	char comm[16];
+	char file[96]; /* as it was executed, cut */
+};
+
+/* Sessions whose memory the hooks look after, where the kernel has any (struct memcg_bpf_ops). */
+#define MAX_MEMCG_SESSIONS 1024
+/* Of sessions: low, normal, high. */
+#define PRIORITIES 3
+
+/* Written by the helper. Amounts are pages. */
+struct memcg_params {
+	/* The longest that 64 pages are waited for. */
+	u32 most_ms;
+	/* Who took memory so recently may take more. */
+	u32 recent_ms;
+	/* What may creep in meanwhile. */
+	u64 cushion;
+	/* The machine's. */
+	u64 total;
+};
+
+struct memcg_session {
+	/* Written by the helper: the cgroup's id of agent/, what of that is never reclaimed, the most that
+	 * the session may have, and its priority, from 0. */
+	u64 agent_id;
+	u64 reserve;
+	u64 ceiling;
+	u32 priority;
+	u32 unused;
+	/* When it last took memory (CLOCK_MONOTONIC), what it had then, and the most that it lately had. */
+	u64 charged_ns;
+	u64 usage;
+	u64 peak;
+	/* How often it was made to wait, and for how long; how often it was passed over when memory was
+	 * reclaimed. */
+	u64 delays;
+	u64 delayed_ms;
+	u64 kept_low;
+	u64 kept_min;
+};

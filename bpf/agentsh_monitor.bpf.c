@@ -9,6 +9,7 @@
 #include "kernel.h"
 #include "agentsh.h"
 #include "names.h"
+#include "direct.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -114,18 +115,27 @@ int BPF_PROG(monitor_fork, struct task_struct *parent, struct task_struct *child
 	if (child->pid != child->tgid)
 		return 0;
 	call = call_of(child);
-	if (call)
-		__sync_fetch_and_add(&call->forks, 1);
+	if (!call)
+		return 0;
+	__sync_fetch_and_add(&call->forks, 1);
+	if (call->class != CLASS_AGENT && child->cgroups != parent->cgroups &&
+	    class_of(parent->cgroups->dfl_cgrp) == CLASS_AGENT)
+		direct_is_launcher(parent);
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(monitor_exec, struct task_struct *p)
+int BPF_PROG(monitor_exec, struct task_struct *p, int old_pid, struct linux_binprm *bprm)
 {
 	struct call_stats *call = call_of(p);
 
-	if (call)
-		__sync_fetch_and_add(&call->execs, 1);
+	if (!call)
+		return 0;
+	__sync_fetch_and_add(&call->execs, 1);
+	if (call->class == CLASS_AGENT)
+		direct_begins(call, p, bprm);
+	else
+		direct_has_launcher(p);
 	return 0;
 }
 
@@ -138,8 +148,10 @@ int BPF_PROG(monitor_exit, struct task_struct *p)
 	if (p->signal->live.counter)
 		return 0;
 	call = call_at(p->cgroups->dfl_cgrp->kn->id);
-	if (call)
-		__sync_fetch_and_add(&call->exits, 1);
+	if (!call)
+		return 0;
+	__sync_fetch_and_add(&call->exits, 1);
+	direct_ends(p);
 	return 0;
 }
 

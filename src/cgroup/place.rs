@@ -6,6 +6,7 @@ use super::mount::{self, Mount};
 use super::{delegate, mark, own};
 use crate::class::Class;
 use crate::policy::compiled::SessionPolicy;
+use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,15 @@ impl Session {
             Some(name) => name,
             None => "",
         }
+    }
+
+    /// The session in this cgroup, as a program in its `agent/` finds it.
+    pub fn of(base: &Dir) -> Result<Session, Errno> {
+        let (agent, calls) = (base.child("agent")?, base.child("calls")?);
+        let mut shown = Shown::default();
+        shown.under(agent.path());
+        shown.under(base.path());
+        Ok(Session { calls, shown, budget: OnceLock::new() })
     }
 
     /// The session's own directory, where it can be reached.

@@ -7,6 +7,7 @@ use super::mark;
 use crate::policy::compiled::SessionPolicy;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, fchownat};
+use std::path::PathBuf;
 
 /// Who gives way first when memory is short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,8 +170,17 @@ pub fn remove(pool: &Dir, name: &str) -> Result<(), Error> {
     if base.populated() == Ok(true) {
         return Err(Error::of("remove", base.path(), "")(Errno::EBUSY));
     }
+    if let Ok(identity) = base.identity() {
+        // A link must not outlive its cgroup (memcg_bpf_ops up to version 6). Mostly there is none.
+        let _ = std::fs::remove_file(memory_link(identity.id));
+    }
     remove_below(&base, MAX_DEPTH + 2)?;
     pool.remove_child(name).map_err(Error::of("remove", pool.path(), name))
+}
+
+/// The pin of the link by which the kernel's memory hooks are attached to a session.
+pub fn memory_link(id: u64) -> PathBuf {
+    PathBuf::from(format!("/sys/fs/bpf/agentsh/links/memcg_{id}"))
 }
 
 fn remove_below(dir: &Dir, depth: u64) -> Result<(), Error> {

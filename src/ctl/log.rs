@@ -1,6 +1,7 @@
 //! `agentshctl log`: the calls that were made, for people and for scripts.
 
 use super::Outcome;
+use super::join::{self, Counted, Counts, Key};
 use crate::class::Class;
 use crate::log::record::VERSION;
 use crate::log::writer::{self, numbered};
@@ -41,6 +42,11 @@ pub struct Args {
     /// Only calls that the OOM killer took something from.
     #[arg(long)]
     oom: bool,
+    /// Add what the kernel has counted of each call: processes, programs, the fastest growth of its memory, time
+    /// throttled and held (root, and `agentsh-helper load`). With --json as `kernel`, which is null where nothing is
+    /// known any more.
+    #[arg(long)]
+    join: bool,
     /// Read this log.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -71,6 +77,18 @@ struct Call {
     killed: Option<String>,
     hint: Option<String>,
     degraded: Option<String>,
+    #[serde(default)]
+    cgroup_id: Option<u64>,
+    #[serde(default)]
+    generation: Option<u64>,
+}
+
+impl Call {
+    /// What the kernel's counts are kept under; none without a leaf.
+    fn key(&self) -> Option<Key> {
+        let duration = Duration::from_micros(self.duration_us);
+        Some(Key { cgroup_id: self.cgroup_id?, generation: self.generation?, duration })
+    }
 }
 
 #[derive(Deserialize)]
@@ -85,7 +103,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some(path) => path.clone(),
         None => default_log()?,
     };
-    let mut view = View { args, out: io::stdout().lock(), err: io::stderr().lock(), outcome: Outcome::Fine };
+    let counted = if args.join { Some(Counted::ask()?) } else { None };
+    let (out, err) = (io::stdout().lock(), io::stderr().lock());
+    let mut view = View { args, counted, out, err, outcome: Outcome::Fine };
     view.show(&path)?;
     Ok(view.outcome)
 }
@@ -98,6 +118,8 @@ fn default_log() -> Result<PathBuf> {
 
 struct View<'a, O, E> {
     args: &'a Args,
+    /// What the kernel has counted, if that is asked for.
+    counted: Option<Counted>,
     out: O,
     err: E,
     outcome: Outcome,
@@ -182,12 +204,15 @@ impl<O: Write, E: Write> View<'_, O, E> {
         if !self.wanted(&call) {
             return Ok(());
         }
-        let shown = if self.args.json {
-            self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"))
-        } else {
-            writeln!(self.out, "{}", row(&call))
+        let joined = self.counted.is_some();
+        let counts = self.counted.as_mut().and_then(|counted| counted.of(call.key()?));
+        let mut shown = match (self.args.json, joined) {
+            (true, true) => join::line(line, counts),
+            (true, false) => line.to_vec(),
+            (false, _) => row(&call, counts).into_bytes(),
         };
-        Ok(shown?)
+        shown.push(b'\n');
+        Ok(self.out.write_all(&shown)?)
     }
 
     fn wanted(&self, call: &Call) -> bool {
@@ -237,7 +262,7 @@ fn head() -> String {
     columns("WHEN (UTC)", "CLASS", "EXIT", "TIME", "CPU", "MEMORY", "COMMAND")
 }
 
-fn row(call: &Call) -> String {
+fn row(call: &Call, counts: Option<&Counts>) -> String {
     let when = call.ts.get(..19).unwrap_or(&call.ts).replace('T', " ");
     let exit = match (call.exit, call.signal) {
         (Some(code), _) => code.to_string(),
@@ -257,7 +282,7 @@ fn row(call: &Call) -> String {
         &memory,
         &visible(&call.command),
     );
-    for note in notes(call) {
+    for note in notes(call).into_iter().chain(counts.map(join::note)) {
         // Writing to a String can't fail.
         let _ = write!(text, "  [{note}]");
     }

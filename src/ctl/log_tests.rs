@@ -15,7 +15,7 @@ struct Cli {
 fn shown(path: &Path, flags: &[&str]) -> (String, String, Outcome) {
     let args = Cli::parse_from([&["log"], flags].concat()).args;
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut view = View { args: &args, out: &mut out, err: &mut err, outcome: Outcome::Fine };
+    let mut view = View { args: &args, counted: None, out: &mut out, err: &mut err, outcome: Outcome::Fine };
     view.show(path).unwrap();
     let outcome = view.outcome;
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), outcome)
@@ -89,7 +89,8 @@ fn rotated_logs_come_first_and_a_missing_log_is_an_error() {
     fs::write(&path, format!("{}\n", lines[2])).unwrap();
     assert_eq!(shown(&path, &["--json"]).0, SAMPLE);
     let args = Cli::parse_from(["log"]).args;
-    let mut view = View { args: &args, out: io::sink(), err: io::sink(), outcome: Outcome::Fine };
+    let mut view =
+        View { args: &args, counted: None, out: io::sink(), err: io::sink(), outcome: Outcome::Fine };
     assert!(view.show(&folder.path().join("none")).unwrap_err().to_string().contains("no such log"));
 }
 
@@ -98,7 +99,8 @@ fn what_follows_is_shown_across_a_rotation_and_a_half_line_is_waited_for() {
     let (_folder, path) = log_of("");
     let args = Cli::parse_from(["log", "--json"]).args;
     let mut out = Vec::new();
-    let mut view = View { args: &args, out: &mut out, err: io::sink(), outcome: Outcome::Fine };
+    let mut view =
+        View { args: &args, counted: None, out: &mut out, err: io::sink(), outcome: Outcome::Fine };
     let lines: Vec<&str> = SAMPLE.lines().collect();
     let append = |path: &Path, text: &str| {
         fs::OpenOptions::new()

@@ -11,6 +11,7 @@ mod classify;
 mod doctor;
 mod explain;
 mod generate;
+mod join;
 mod log;
 mod policy;
 mod policy_view;

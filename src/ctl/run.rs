@@ -1,6 +1,6 @@
 //! `agentshctl run`: makes a session and becomes the agent in it.
 
-use super::Outcome;
+use super::{Outcome, join};
 use crate::cgroup::error::Error;
 use crate::cgroup::session::Priority;
 use crate::cgroup::{mark, own, pool, start};
@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow, bail};
 use nix::unistd::{Gid, Uid};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Start an agent in a session of its own: its tool calls share a budget, and when memory runs out a call dies and never
@@ -43,6 +44,9 @@ pub struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
+
+/// Is there while `agentsh-helper load` has loaded the kernel's memory hooks.
+const MEMORY_HOOKS: &str = "/sys/fs/bpf/agentsh/maps/memcg_sessions";
 
 /// Reads an amount of memory for clap.
 pub fn amount(text: &str) -> Result<Amount, String> {
@@ -89,6 +93,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
             "agentshctl: not enforced, as the kernel or the cgroup tree lacks it here: {}",
             lacks.join(", ")
         );
+    }
+    if me.is_root() && Path::new(MEMORY_HOOKS).exists() {
+        // The session works without them; the helper says what is wrong.
+        let _ = Command::new(join::helper()).args(["session", "--attach", &name]).status();
     }
     base.write("agent/cgroup.procs", b"0").map_err(Error::of("enter", base.path(), "agent"))?;
     // Nobody tidies the session away any more, now that we are in it.

@@ -3,6 +3,7 @@
 use super::bpf::enums::Enums;
 use super::bpf::pins::{self, Pins};
 use super::bpf::{monitor, sched};
+use super::memory;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
@@ -43,6 +44,7 @@ pub fn load(args: &LoadArgs) -> Result<()> {
         }
         Scheduler::Off => println!("scheduler: off (--scheduler whole-machine loads it)"),
     }
+    println!("{}", memory::load(&pins)?);
     Ok(())
 }
 

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 mod bpf;
 mod load;
+mod memory;
+mod rehearse;
 mod root;
+mod serve;
 mod session;
 mod status;
 
@@ -21,10 +24,13 @@ struct Cli {
 enum Command {
     Root(root::Args),
     Session(session::Args),
+    Serve(serve::Args),
     Load(load::LoadArgs),
     Unload(load::UnloadArgs),
     Status(status::StatusArgs),
     Stats(status::StatsArgs),
+    #[command(hide = true)]
+    Rehearse(rehearse::Args),
 }
 
 /// Reads the command line, runs the subcommand, reports its error. 0 is done, 2 usage, 3 the environment can't.
@@ -32,10 +38,12 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Root(args) => root::run(&args),
         Command::Session(args) => session::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Load(args) => load::load(&args),
         Command::Unload(args) => load::unload(&args),
         Command::Status(args) => status::status(&args),
         Command::Stats(args) => status::stats(&args),
+        Command::Rehearse(args) => rehearse::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! `agentsh-helper session`: a session that stays, for an agent that somebody else starts.
 
+use super::memory;
 use crate::cgroup::session::Priority;
 use crate::cgroup::{mark, mount, pool, session, start};
 use crate::ctl::run::{amount, group_of, priority};
@@ -23,6 +24,9 @@ pub struct Args {
     /// Hand it over to this user, who can then make leaves in it, and nothing else.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
+    /// Only attach the kernel's memory hooks, if they are loaded, to the session that there is: for agentshctl.
+    #[arg(long, hide = true, conflicts_with_all = ["memory_max", "uid", "remove"])]
+    attach: bool,
     /// Remove it instead; fails while anything lives in it.
     #[arg(long, conflicts_with_all = ["memory_max", "uid"])]
     remove: bool,
@@ -30,6 +34,13 @@ pub struct Args {
 
 /// Makes or removes it.
 pub fn run(args: &Args) -> Result<()> {
+    if args.attach {
+        // Whoever made it has the pool locked.
+        for session in memory::sessions()?.iter().filter(|session| session.name() == args.name) {
+            memory::attach(session);
+        }
+        return Ok(());
+    }
     let mounts = mount::all()?;
     let Some(pool) = pool::of_host(&mounts).map_err(|why| anyhow!(why))? else {
         bail!("the root of the cgroup v2 tree can't be written here: run this as root, on the host");
@@ -50,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
             lacks.join(", ")
         );
     }
+    memory::attach(&base);
     println!("{}", base.path().display());
     Ok(())
 }

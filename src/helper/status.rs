@@ -1,7 +1,9 @@
 //! `agentsh-helper status` and `stats`: what is loaded and at work, and what the monitor has counted.
 
+use super::bpf::direct::{self, DirectExec};
 use super::bpf::stats::CallStats;
 use super::bpf::{monitor, pins, sched};
+use super::memory;
 use anyhow::{Result, bail};
 
 /// Say what is loaded, and whether it is still at work. 3 if something that was loaded has ended.
@@ -17,10 +19,12 @@ pub fn status(args: &StatusArgs) -> Result<()> {
     let state = sched::state();
     let pinned = pins::link("sched").exists();
     let end = sched::last_end().filter(|_| state != sched::State::Ours);
+    let hooks = memory::status();
     if args.json {
         let value = serde_json::json!({
             "scheduler": { "state": state.name(), "pinned": pinned, "ended": end },
             "monitor": { "pinned": monitor::is_pinned() },
+            "memory_hooks": hooks.1,
         });
         println!("{value}");
     } else {
@@ -29,6 +33,7 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             println!("  ended: {} ({}): {}", end.reason, end.kind, end.message);
         }
         println!("monitor: {}", if monitor::is_pinned() { "on" } else { "not loaded" });
+        println!("{}", hooks.0);
     }
     if pinned && state != sched::State::Ours {
         bail!("the scheduler is pinned but doesn't run: agentsh-helper unload, then load");
@@ -42,11 +47,17 @@ pub struct StatsArgs {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    /// Instead, the programs that agents have started by themselves, past the shell: the last 4,096
+    #[arg(long)]
+    direct: bool,
 }
 
 /// Prints it.
 pub fn stats(args: &StatsArgs) -> Result<()> {
     let calls = monitor::calls()?;
+    if args.direct {
+        return started_directly(args, &calls);
+    }
     if args.json {
         for call in &calls {
             println!("{}", serde_json::to_string(call)?);
@@ -75,5 +86,37 @@ fn line(call: &CallStats) -> String {
         call.exits,
         call.fastest as f64 / 1e6,
         call.throttled_ns as f64 / 1e9
+    )
+}
+
+fn started_directly(args: &StatsArgs, calls: &[CallStats]) -> Result<()> {
+    let all = direct::all()?;
+    if args.json {
+        for it in &all {
+            println!("{}", serde_json::to_string(it)?);
+        }
+        return Ok(());
+    }
+    println!("session               pid   parent  seconds  comm             file");
+    for it in &all {
+        let session = calls.iter().rev().find(|call| call.cgroup_id == it.agent_id);
+        println!("{}", direct_line(it, session.map_or("-", |call| &call.session)));
+    }
+    Ok(())
+}
+
+fn direct_line(it: &DirectExec, session: &str) -> String {
+    let seconds = match it.ended_ns {
+        0 => "lives".to_string(),
+        ended => format!("{:.2}", ended.saturating_sub(it.began_ns) as f64 / 1e9),
+    };
+    // A file's name may hold anything.
+    let visible = |text: &str| text.replace(char::is_control, "?");
+    format!(
+        "{session:<17} {:>7}  {:>7} {seconds:>8}  {:<15}  {}",
+        it.process.pid,
+        it.parent.pid,
+        visible(&it.comm),
+        visible(&it.file)
     )
 }

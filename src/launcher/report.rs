@@ -7,7 +7,7 @@ use super::voice::Voice;
 use crate::cgroup::control::Reason;
 use crate::cgroup::governor::Verdict;
 use crate::cgroup::leaf::Leaf;
-use crate::cgroup::usage::LimitOwner;
+use crate::cgroup::usage::{LimitOwner, Usage};
 use crate::log::feedback::{self, Facts, Limit, Whose, Why};
 use crate::log::record::{Events, Limits, Outcome, Peak, Pressure, Record};
 use crate::log::writer;
@@ -37,15 +37,41 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
     let (Some(session), Some((mut leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
     let usage = leaf.finish(session, governed.high);
     let counted = usage.counters;
+    used_by(record, &leaf, &usage, &governed);
+    facts.peak = usage.memory_peak;
+    facts.oom_kills = counted.oom_kill;
+    facts.oom_group = leaf.limits.oom_group;
+    facts.limit = usage.oom_owner.map(limit_hit).or(Some(match governed.killed {
+        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: call.budget },
+        _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
+    }));
+    facts.hint_room = call.budget;
+    (facts.slowed, facts.gave_way, facts.held) = (governed.slowed, governed.gave_way, governed.held);
+    facts.killed = record.killed;
+    facts.earlier = governed.bombs.iter().map(|bomb| (bomb.class, bomb.limit)).collect();
+    if counted.pids_max > 0 || governed.killed == Some(Reason::ForkedOn) {
+        let amount = leaf.limits.pids_max.map(u64::from);
+        facts.pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount });
+    }
+    let on_exit = call.resolved.knobs.on_exit.value;
+    if usage.populated_after && on_exit == OnExit::Keep && survivors::fear(&leaf, counted.pids_max) {
+        return (facts, Some(leaf));
+    }
+    leaf.release(session, on_exit);
+    (facts, None)
+}
+
+/// What the leaf and its governor tell, into the record.
+pub fn used_by(record: &mut Record, leaf: &Leaf, usage: &Usage, governed: &Verdict) {
+    let counted = usage.counters;
     if counted.cpu_user_us + counted.cpu_sys_us > 0 {
         record.cpu_user = Duration::from_micros(counted.cpu_user_us);
         record.cpu_sys = Duration::from_micros(counted.cpu_sys_us);
     }
     if let Some(peak) = usage.memory_peak {
         record.memory_peak = Some(Peak::Leaf(peak));
-        facts.peak = Some(peak);
     }
-    record.limits = Some(limits(&leaf, governed.high));
+    record.limits = Some(limits(leaf, governed.high));
     (record.slowed, record.held) = (governed.slowed, governed.held);
     record.raised_to = (governed.raised > 0).then_some(governed.raised_to);
     record.events = Some(Events {
@@ -63,32 +89,12 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
         cpu_some_us: counted.cpu_some_us,
         io_some_us: counted.io_some_us,
     });
-    facts.oom_kills = counted.oom_kill;
-    facts.oom_group = leaf.limits.oom_group;
-    facts.limit = usage.oom_owner.map(limit_hit).or(Some(match governed.killed {
-        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: call.budget },
-        _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
-    }));
-    facts.hint_room = call.budget;
-    (facts.slowed, facts.gave_way, facts.held) = (governed.slowed, governed.gave_way, governed.held);
-    facts.killed = governed.killed.map(|reason| match reason {
+    record.killed = governed.killed.map(|reason| match reason {
         Reason::Stalled(time) => Why::Stalled(time),
         Reason::HeldUp(time) => Why::HeldUp(time),
         Reason::MadeRoom => Why::MadeRoom,
         Reason::ForkedOn => Why::ForkedOn,
     });
-    facts.earlier = governed.bombs.iter().map(|bomb| (bomb.class, bomb.limit)).collect();
-    if counted.pids_max > 0 || governed.killed == Some(Reason::ForkedOn) {
-        let amount = leaf.limits.pids_max.map(u64::from);
-        facts.pids = Some(Limit { whose: Whose::Call, knob: "pids.max", amount });
-    }
-    record.killed = facts.killed;
-    let on_exit = call.resolved.knobs.on_exit.value;
-    if usage.populated_after && on_exit == OnExit::Keep && survivors::fear(&leaf, counted.pids_max) {
-        return (facts, Some(leaf));
-    }
-    leaf.release(session, on_exit);
-    (facts, None)
 }
 
 fn limit_hit(owner: LimitOwner) -> Limit {

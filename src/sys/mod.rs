@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod aside;
+pub mod bpf;
 pub mod exec;
 pub mod fault;
 pub mod fd;

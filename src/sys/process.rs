@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// What has become of a child.
@@ -122,6 +123,17 @@ pub fn queue(pid: i32, signal: i32, value: u64) -> bool {
     let value = libc::sigval { sival_ptr: value as *mut libc::c_void };
     // SAFETY: the value is passed on as bits and never followed.
     unsafe { libc::sigqueue(pid, signal, value) == 0 }
+}
+
+/// A descriptor that stands for this process, whoever gets its pid later; readable when it has ended.
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Is this process the leader of its session?

@@ -1,6 +1,9 @@
 //! The BPF programs of `bpf/`: loaded once, pinned, and from then on the kernel's.
 
+pub mod direct;
 pub mod enums;
+pub mod memcg;
+pub mod memcg_session;
 pub mod monitor;
 pub mod pins;
 pub mod sched;
@@ -17,4 +20,10 @@ mod agentsh_sched {
 #[allow(missing_docs, clippy::all, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 mod agentsh_monitor {
     include!(concat!(env!("OUT_DIR"), "/agentsh_monitor.skel.rs"));
+}
+
+/// The same of `bpf/agentsh_memcg.bpf.c`.
+#[allow(missing_docs, clippy::all, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+mod agentsh_memcg {
+    include!(concat!(env!("OUT_DIR"), "/agentsh_memcg.skel.rs"));
 }

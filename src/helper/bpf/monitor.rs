@@ -1,6 +1,7 @@
 //! Loading and reading the monitor, `bpf/agentsh_monitor.bpf.c`.
 
 use super::agentsh_monitor::AgentshMonitorSkelBuilder;
+use super::direct;
 use super::pins::{self, Pins};
 use super::stats::CallStats;
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,9 @@ pub fn load(pins: &Pins) -> Result<Vec<String>> {
     let mut skel = open.load().context("the kernel doesn't take it")?;
     skel.maps.calls.pin(pins::map("monitor_calls")).context("pinning its calls")?;
     skel.maps.finished.pin(pins::map("monitor_finished")).context("pinning its finished calls")?;
+    skel.maps.direct.pin(pins::map(direct::MAP)).context("pinning what agents start")?;
+    skel.maps.direct_news.pin(pins::map(direct::NEWS)).context("pinning its news")?;
+    skel.maps.agents.pin(pins::map(direct::AGENTS)).context("pinning who is an agent")?;
     let progs = &mut skel.progs;
     // Without these there is nothing to tell.
     let mut links = vec![

@@ -17,6 +17,7 @@ HELPER = program("agentsh-helper")
 LOG = "/tmp/monitored.jsonl"
 
 CALLS = r"""
+subprocess.run(["/usr/bin/env", "sleep", "0.1"])
 call("for i in 1 2 3 4 5; do /bin/true; done")
 call("head -c 40M /dev/zero | tail -n 1 | wc -c")
 call("python3 -c 'import threading; [t.start() for t in [threading.Thread(target=int) for i in range(9)]]'")
@@ -66,6 +67,17 @@ def main():
     print(f"# {search['fastest'] / 1e6:.0f} MB/s at most, {search['throttled_ns'] / 1e9:.2f} s throttled")
     report("what a call grew by is seen", search["fastest"] > 1_000_000, search)
     report("and the time it was throttled", search["throttled_ns"] > 1_000_000, search)
+    joined = run(program("agentshctl"), "log", "--join", "--json", "--file", LOG)
+    together = [json.loads(line) for line in joined.stdout.splitlines()]
+    equal("the log is joined with the counts", [r["kernel"] and r["kernel"]["forks"] for r in together],
+          [counts["forks"] for counts in found])
+    shown = run(program("agentshctl"), "log", "--join", "--file", LOG).stdout.splitlines()
+    report("for people too", "6 processes, 6 programs" in shown[1], shown[:2])
+    direct = [json.loads(line) for line in run(HELPER, "stats", "--direct", "--json").stdout.splitlines()]
+    past = [it for it in direct if it["comm"] == "sleep"]
+    report("what the agent starts by itself is noticed", len(past) == 1 and past[0]["ended_ns"], direct)
+    report("and agentsh, which it starts for every call, isn't", not [it for it in direct if it["file"].endswith("agentsh")],
+           direct)
     agents = [call for call in seen if call["name"] == "agent" and call["session"] == "m"]
     report("the agent itself has started its calls", agents and agents[0]["execs"] >= 1, agents)
 

@@ -1,0 +1,118 @@
+//! `agentsh-helper serve`: puts what agents start past the shell into leaves of its class. Optional; nothing waits for it, and
+//! nothing depends on it.
+//!
+//! The monitor notices programs that begin in an agent's own cgroup ([`news`]); [`judge`] says whether one is to get a leaf,
+//! by what /proc tells of it ([`process`]); [`call`] gives it one and watches over it as a launcher would, in a thread of its
+//! own, as looking at a process that stands still may take as long as it does. When serve ends, however, a second process
+//! (`--after`) sees to it that nothing stands still for the lack of it.
+
+mod call;
+mod judge;
+mod news;
+mod process;
+
+use super::memory;
+use crate::cgroup::sweep;
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// One serve at a time.
+const LOCK: &str = "/run/agentsh/serve.lock";
+/// So many processes are watched at once; the rest stays where it is.
+const MOST: usize = 128;
+/// So often is looked whether leaves were left over, by us or by launchers that were killed.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// Put programs that agents start by themselves, past the shell, into a leaf of their class, with its limits and a line in
+/// root's log. Stays until it is ended; needs `agentsh-helper load`, and waits for it.
+///
+/// What such a program has charged before it was moved stays with the agent. The agent itself, shells, terminal
+/// multiplexers and agentsh are never moved. The policies are the operator's, not a workspace's.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Wait for the end of stdin, then take everything off that could stand still.
+    #[arg(long, hide = true)]
+    after: bool,
+}
+
+/// Serves until it is ended.
+pub fn run(args: &Args) -> Result<()> {
+    if args.after {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        sweep_all();
+        return Ok(());
+    }
+    let _lock = lock()?;
+    sweep_all();
+    let mut after = keeper()?;
+    let active = Arc::new(AtomicUsize::new(0));
+    let mut news = news::News::default();
+    let mut swept = Instant::now();
+    println!("serving");
+    loop {
+        for process in news.wait() {
+            begin(process, &active);
+        }
+        if swept.elapsed() >= SWEEP_EVERY {
+            sweep_all();
+            swept = Instant::now();
+            if !matches!(after.try_wait(), Ok(None)) {
+                after = keeper()?;
+            }
+        }
+    }
+}
+
+fn lock() -> Result<Flock<File>> {
+    std::fs::create_dir_all("/run/agentsh").context("/run/agentsh")?;
+    let file = File::options().create(true).append(true).open(LOCK).context(LOCK)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+            bail!("another agentsh-helper serve runs already ({LOCK})")
+        }
+        Err((_, errno)) => Err(errno).context(LOCK),
+    }
+}
+
+/// Starts the process that outlives us: it has the other end of a pipe that ends with us.
+fn keeper() -> Result<Child> {
+    let own = std::env::current_exe().context("/proc/self/exe")?;
+    let mut command = Command::new(own);
+    command.args(["serve", "--after"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    // What is sent to our group, or typed at our terminal, isn't meant for it.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().context("the process that cleans up after serve can't be started")
+}
+
+/// Looks at a process in a thread of its own.
+fn begin(process: super::bpf::direct::Process, active: &Arc<AtomicUsize>) {
+    if active.fetch_add(1, Ordering::Relaxed) >= MOST {
+        active.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    let ended = Arc::clone(active);
+    let work = move || {
+        // One that fails must not keep the place of another.
+        let _ = catch_unwind(AssertUnwindSafe(|| call::attend(process)));
+        ended.fetch_sub(1, Ordering::Relaxed);
+    };
+    if std::thread::Builder::new().name("direct".to_string()).spawn(work).is_err() {
+        active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn sweep_all() {
+    for session in memory::sessions().unwrap_or_default() {
+        if let Ok(calls) = session.child("calls") {
+            sweep::sweep_now(&calls);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""What an agent starts past the shell: put into a leaf of its class by `agentsh-helper serve`, and nothing else is."""
+# kernels: newest mid lts
+# mem: 1024
+# timeout: 150
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from sessions import MIB, calls, equal, policy, program, report, run, until  # noqa: E402
+
+HELPER = program("agentsh-helper")
+LOG = "/tmp/served.jsonl"
+
+# An agent that starts programs by itself. `leaf(process)` waits until one is in a leaf; `stays` that it hasn't got any.
+AGENT = r"""
+def cgroup(pid):
+    return (read(f"/proc/{pid}/cgroup") or "").rpartition("/")[2]
+def begin(*argv, **options):
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **options)
+def end(process):
+    process.stdin.close()
+    process.wait(timeout=60)
+def leaf(process):
+    until(lambda: cgroup(process.pid) != "agent")
+    return cgroup(process.pid)
+WAIT = "import sys; sys.stdin.read()"
+def script(name, text):
+    os.makedirs("/tmp/served", exist_ok=True)
+    path = "/tmp/served/" + name
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
+    return path
+"""
+
+MOVED = AGENT + r"""
+grown = "#!/usr/bin/python3\nimport sys\nsys.stdin.readline()\nmany = b'y' * (32 << 20)\nsys.stdin.read()\n"
+tests = begin(script("pytest", grown), "-q")
+report("the agent's own tests get a leaf of their class", leaf(tests).startswith("test-"), cgroup(tests.pid))
+leaves = SESSION + "/calls/" + cgroup(tests.pid)
+report("with the knobs of one", read(leaves, "pids.max") == "300", read(leaves, "pids.max"))
+before = int(read(leaves, "memory.current"))
+tests.stdin.write(b"\n"); tests.stdin.flush()
+report("what they take from then on is theirs", until(lambda: int(read(leaves, "memory.current")) > before + (28 << 20)))
+end(tests)
+report("the leaf is empty afterwards", until(lambda: has(leaves + "/cgroup.events", "populated 0")))
+
+wrapped = begin("timeout", "60", "/usr/bin/python3", "-c", WAIT)
+report("a wrapper is seen through", leaf(wrapped).startswith("run-"), cgroup(wrapped.pid))
+children = lambda pid: (read(f"/proc/{pid}/task/{pid}/children") or "").split()
+until(lambda: children(wrapped.pid))
+report("and what it started is with it", until(lambda: [cgroup(c) for c in children(wrapped.pid)] == [cgroup(wrapped.pid)]),
+       [cgroup(c) for c in children(wrapped.pid)])
+end(wrapped)
+
+nested = begin(AGENTSH, "-c", "cat")
+report("a call is put into its leaf by agentsh alone", until(lambda: any(cgroup(c).startswith("explore-") for c in children(nested.pid))))
+staying = {
+    "agentsh": nested,
+    "a shell": begin("/bin/dash", "-c", "cat; true"),
+    "an agent": begin(script("claude", "#!/usr/bin/python3\n" + WAIT)),
+    "a worker of the agent's": begin(sys.executable, "-c", WAIT + " # ", "--multiprocessing-fork"),
+}
+moved = begin("/usr/bin/python3", "-c", WAIT + "  # the last to come")
+report("while others are moved", leaf(moved).startswith("run-"), cgroup(moved.pid))
+time.sleep(0.5)
+for what, process in staying.items():
+    report(f"{what} stays where it is", cgroup(process.pid) == "agent", cgroup(process.pid))
+report("and so does the agent itself", cgroup(os.getpid()) == "agent", cgroup(os.getpid()))
+for process in [moved, *staying.values()]:
+    end(process)
+"""
+
+# Serve is killed while a program is in a leaf; the leaf has a memory.high, which nobody would raise any more.
+ORPHANED = AGENT + r"""
+import signal
+search = begin("/usr/bin/tail", "-n", "1")
+name = leaf(search)
+report("a search gets a leaf with its memory.high", name.startswith("explore-") and read(SESSION, "calls", name, "memory.high") == str(64 << 20),
+       (name, read(SESSION, "calls", name, "memory.high")))
+open("/tmp/served/ready", "w").close()
+report("when serve is killed nothing is left that could make it stand still",
+       until(lambda: read(SESSION, "calls", name, "memory.high") == "max"), read(SESSION, "calls", name, "memory.high"))
+report("and it goes on", search.poll() is None and cgroup(search.pid) == name)
+alone = begin("/usr/bin/python3", "-c", "many = b'x' * (64 << 20); " + WAIT)
+until(lambda: int(read(SESSION, "agent/memory.current")) > 64 << 20)
+time.sleep(1)
+report("without serve programs stay with the agent", cgroup(alone.pid) == "agent", cgroup(alone.pid))
+open("/tmp/served/again", "w").close()
+report("one that was started meanwhile gets its leaf when serve is back", leaf(alone).startswith("run-"), cgroup(alone.pid))
+report("what it had taken by then stays with the agent", int(read(SESSION, "agent/memory.current")) > 60 << 20,
+       read(SESSION, "agent/memory.current"))
+end(search); end(alone)
+"""
+
+
+def serve():
+    """Starts it, and waits until it serves."""
+    process = subprocess.Popen([HELPER, "serve"], stdout=subprocess.PIPE, text=True, env=dict(os.environ, AGENTSH_LOG=LOG))
+    equal("serve says when it serves", process.stdout.readline(), "serving\n")
+    return process
+
+
+def main():
+    """Serves while agents start programs, is killed, and serves again."""
+    policy("classes:\n  test:\n    pids.max: 300\n  explore:\n    memory.high: 64M\n    memory.max: 128M\n")
+    server = serve()
+    equal("loading the monitor while it waits for it", run(HELPER, "load").returncode, 0)
+    report("only one serves at a time", "runs already" in run(HELPER, "serve").stderr)
+    calls("--session", "d", script=MOVED)
+    with open(LOG, encoding="utf-8") as file:
+        log = [json.loads(line) for line in file]
+    tests = [record for record in log if record["class"] == "test"]
+    report("there is a line for it", len(tests) == 1 and tests[0]["command"].endswith("/tmp/served/pytest -q"), log)
+    line = tests[0]
+    equal("whose end isn't known", (line["exit"], line["signal"], line["placement"], line["session"]), (None, None, "leaf", "d"))
+    report("but its peak is, and its duration", line["memory_peak"] > 28 * MIB and line["duration_us"] > 0, line)
+    report("and that it came past the shell", "past the shell" in line["degraded"], line)
+    joined = run(program("agentshctl"), "log", "--join", "--json", "--file", LOG)
+    kernel = [json.loads(text)["kernel"] for text in joined.stdout.splitlines()]
+    report("the kernel's counts are joined to it as to a call's", kernel and all(kernel), joined.stdout)
+
+    end = subprocess.Popen([sys.executable, __file__, "orphan"])
+    report("a program waits in its leaf", until(lambda: os.path.exists("/tmp/served/ready"), 60))
+    server.kill()
+    server.wait(timeout=20)
+    report("the next one is wanted", until(lambda: os.path.exists("/tmp/served/again"), 60))
+    server = serve()
+    end.wait(timeout=90)
+    equal("reloading the monitor", (run(HELPER, "unload").returncode, run(HELPER, "load").returncode), (0, 0))
+    calls("--session", "f", script=AGENT + r"""
+late = begin("/usr/bin/python3", "-c", WAIT)
+report("serve goes on with a monitor that was loaded anew", leaf(late).startswith("run-"), cgroup(late.pid))
+end(late)
+""")
+    report("serve lives", server.poll() is None)
+    server.send_signal(signal.SIGTERM)
+    server.wait(timeout=20)
+    equal("unloading", run(HELPER, "unload").returncode, 0)
+    report("no process of ours is left", until(lambda: not run("pgrep", "-x", "agentsh-helper").stdout))
+    kernel = run("dmesg").stdout
+    report("the kernel had nothing to complain of", "WARNING" not in kernel and "BUG" not in kernel, kernel[-2000:])
+
+
+if sys.argv[1:] == ["orphan"]:
+    calls("--session", "e", script=ORPHANED)
+else:
+    main()

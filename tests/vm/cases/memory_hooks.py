@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""The memory hooks where the kernel doesn't have them: dormant; and what they would do, rehearsed at every charge."""
+# kernels: newest mid lts
+# mem: 1024
+# timeout: 120
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+from sessions import MIB, POOL, PYTHON, equal, program, report, run, write  # noqa: E402
+
+HELPER = program("agentsh-helper")
+
+
+# Takes memory; then goes on taking a little, as who has been quiet for two seconds is taken to be done.
+ONCE = "import time; x = b'x' * (%d << 20); time.sleep(0.2)"
+GO_ON = """
+import mmap, time
+x = b"x" * (%d << 20)
+while True:
+    with mmap.mmap(-1, 1 << 20) as more:
+        more.write(b"y" * (1 << 20))
+    time.sleep(0.02)
+"""
+
+
+def take(session, mib, program=ONCE, place="calls/run-0"):
+    """A command that takes memory in a session."""
+    cgroup = f"{POOL}/{session}/{place}"
+    os.makedirs(cgroup, exist_ok=True)
+    return ["sh", "-c", f"echo 0 >{cgroup}/cgroup.procs && exec {PYTHON} -c \"$0\"", program % mib]
+
+
+class Rehearsal:
+    """The hooks' programs, which decide and aren't obeyed."""
+
+    def __init__(self):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([HELPER, "rehearse"], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self.ready = self.process.stdout.readline()
+
+    def counts(self):
+        """What they would have done, by session."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        names = {os.stat(f"{POOL}/{name}").st_ino: name for name in ("high", "normal", "low")}
+        return {names[number]: it for number, it in json.loads(self.process.stdout.readline()) if number in names}
+
+    def end(self):
+        """Ends it."""
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+def main():
+    """Both."""
+    tried = run(f"{os.path.dirname(HERE)}/memcg_bpf_ops", "--dormant")
+    print(tried.stdout, end="")
+    equal("the program for patched kernels finds nothing wrong on this one", tried.returncode, 0)
+    equal("without being told it fails there", run(f"{os.path.dirname(HERE)}/memcg_bpf_ops").returncode, 3)
+
+    for name in ("high", "normal", "low"):
+        run(HELPER, "session", name, "--priority", name)
+    rehearsal = Rehearsal()
+    equal("the kernel takes the hooks' decisions as programs that look at charges", rehearsal.ready, "ready\n")
+    rehearsal.counts()
+    write(f"{POOL}/memory.max", str(300 * MIB))
+    run(*take("low", 100))
+    alone = rehearsal.counts()
+    equal("who is alone would wait for nobody", [it["delays"] for it in alone.values()], [0, 0, 0])
+    run(*take("low", 20, place="agent"))
+    run(*take("high", 20, place="agent"))
+    agents = rehearsal.counts()
+    report("agents would be kept, within their reserve always",
+           all(agents[name][key] > alone[name][key] for name in ("low", "high") for key in ("kept_low", "kept_min")), agents)
+    high = subprocess.Popen(take("high", 150, GO_ON))
+    time.sleep(2)
+    run(*take("low", 100))
+    run(*take("normal", 100))
+    busy = rehearsal.counts()
+    print(f"# {busy}")
+    report("low would wait while high may need what is left", busy["low"]["delayed_ms"] > 100, busy)
+    report("and a normal one too", busy["normal"]["delays"] > 0, busy)
+    equal("but not high", busy["high"]["delays"], 0)
+    report("what is high's would be kept as long as there is anything else", busy["high"]["kept_low"] > agents["high"]["kept_low"])
+    equal("what is low's wouldn't", busy["low"]["kept_low"], agents["low"]["kept_low"])
+    high.kill()
+    high.wait()
+    rehearsal.end()
+    equal("it ends with its caller", rehearsal.process.returncode, 0)
+    write(f"{POOL}/memory.max", "max")
+    for name in ("high", "normal", "low"):
+        run(HELPER, "session", "--remove", name)
+    kernel = run("dmesg").stdout
+    report("the kernel had nothing to complain of", "WARNING" not in kernel and "BUG" not in kernel, kernel[-2000:])
+
+
+main()
