@@ -38,6 +38,8 @@ class Mix:
     unit: int
     first: float = 0
     last: float = 1e9
+    # A policy beside the built-in one.
+    policy: str = ""
 
     def seconds(self) -> float:
         """How long the longest of it takes when nobody is in its way."""
@@ -87,6 +89,15 @@ class Arena:
         subprocess.run(["gcc", "-O2", "-static", "-o", self.replay, HERE / "replay.c"], check=True)
         self.helper("root")
         (POOL / "memory.swap.max").write_text("0")
+        self.environment = dict(os.environ)
+
+    def obey(self, policy: str) -> None:
+        """Lets sessions and calls have this policy over the built-in one."""
+        source, compiled = self.folder / "policy.yaml", self.folder / "policy"
+        source.write_text("version: 1\n" + policy)
+        command = [self.binaries / "agentshctl", "policy", "compile", "--out", compiled]
+        subprocess.run(command, env={**os.environ, "AGENTSH_POLICY": str(source)}, check=True, timeout=60)
+        self.environment["AGENTSH_POLICY"] = str(compiled)
 
     def helper(self, *arguments: str) -> None:
         """Runs agentsh-helper; ends everything if that fails."""
@@ -161,7 +172,7 @@ def agentsh(arena: Arena, tenant: Tenant, command: str):
     log = arena.folder / f"{arena.count}-{tenant.name}.jsonl"
     session = ["--session", f"{tenant.name}-{arena.count}", "--priority", tenant.priority]
     words = [arena.binaries / "agentshctl", "run", *session, "--", arena.binaries / "agentsh", "-c", command]
-    environment = {**os.environ, "AGENTSH_LOG": str(log)}
+    environment = {**arena.environment, "AGENTSH_LOG": str(log)}
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
 
     def read(outcome: Outcome) -> None:
