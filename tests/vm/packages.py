@@ -47,6 +47,8 @@ class PrivateApt:
         self.config = os.path.join(folder, "apt.conf")
 
     def _write_configuration(self):
+        if not os.path.exists(KEYRING):
+            raise PackageError(f"{KEYRING} isn't there, by which Debian's kernels are known: install debian-archive-keyring")
         for below in ("state/lists/partial", "cache/archives/partial", "sources", "preferences"):
             os.makedirs(os.path.join(self.folder, below), exist_ok=True)
         # An empty status file makes the set of packages the same on every machine.
