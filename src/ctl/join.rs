@@ -28,7 +28,7 @@ pub struct Counts {
     pub fastest: u64,
     /// Time that its tasks were kept waiting over memory.high, all together.
     pub throttled_ns: u64,
-    /// Time that the scheduler held its tasks back; none where it doesn't.
+    /// Time that the scheduler held the call; none where nothing holds.
     #[serde(default)]
     pub held_ns: Option<u64>,
 }
@@ -135,13 +135,13 @@ pub fn line(record: &[u8], counts: Option<&Counts>) -> Vec<u8> {
     line
 }
 
-/// The same, for people.
+/// The same, for people. Time throttled is that of all tasks together.
 pub fn note(counts: &Counts) -> String {
     let mut note =
         format!("{} processes, {} programs, {} MB/s", counts.forks, counts.execs, counts.fastest / 1_000_000);
-    for (what, ns) in [("throttled", Some(counts.throttled_ns)), ("held", counts.held_ns)] {
-        if let Some(ns) = ns.filter(|&ns| ns > 0) {
-            note.push_str(&format!(", {what} {:.1} s of tasks' time", ns as f64 / 1e9));
+    for (what, ns) in [("throttled", counts.throttled_ns), ("held", counts.held_ns.unwrap_or(0))] {
+        if ns > 0 {
+            note.push_str(&format!(", {what} {:.1} s", ns as f64 / 1e9));
         }
     }
     note
@@ -189,6 +189,6 @@ mod tests {
         assert_eq!(value["kernel"]["throttled_us"], 2_500_000);
         assert_eq!(value["kernel"]["held_us"], serde_json::Value::Null);
         assert_eq!(line(b"{\"v\":1}", None), b"{\"v\":1,\"kernel\":null}");
-        assert_eq!(note(counts), "6 processes, 6 programs, 41 MB/s, throttled 2.5 s of tasks' time");
+        assert_eq!(note(counts), "6 processes, 6 programs, 41 MB/s, throttled 2.5 s");
     }
 }

@@ -42,6 +42,9 @@ pub fn status(args: &StatusArgs) -> Result<()> {
 }
 
 /// Show what the kernel has counted of every call: those that live, and the last 16,384 that have ended.
+///
+/// From Linux 7 on the kernel leaves out what comes while another task was interrupted in being counted on the same CPU:
+/// under load a few forks, programs and ends may be missing.
 #[derive(clap::Args)]
 pub struct StatsArgs {
     /// One JSON object a line
@@ -64,7 +67,9 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
         }
         return Ok(());
     }
-    println!("session           call          seconds  forks  execs  exits  fastest MB/s  throttled s");
+    println!(
+        "session           call          seconds  forks  execs  exits  fastest MB/s  throttled s  held s"
+    );
     for call in &calls {
         println!("{}", line(call));
     }
@@ -77,7 +82,7 @@ fn line(call: &CallStats) -> String {
         ended => format!("{:.2}", ended.saturating_sub(call.began_ns) as f64 / 1e9),
     };
     format!(
-        "{:<17} {:<12} {:>8} {:>6} {:>6} {:>6} {:>13.0} {:>12.2}",
+        "{:<17} {:<12} {:>8} {:>6} {:>6} {:>6} {:>13.0} {:>12.2} {:>7}",
         call.session,
         call.name,
         seconds,
@@ -85,7 +90,8 @@ fn line(call: &CallStats) -> String {
         call.execs,
         call.exits,
         call.fastest as f64 / 1e6,
-        call.throttled_ns as f64 / 1e9
+        call.throttled_ns as f64 / 1e9,
+        call.held_ns.map_or("-".to_string(), |ns| format!("{:.2}", ns as f64 / 1e9))
     )
 }
 

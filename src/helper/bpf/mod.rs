@@ -2,6 +2,7 @@
 
 pub mod direct;
 pub mod enums;
+pub mod held;
 pub mod memcg;
 pub mod memcg_session;
 pub mod monitor;

@@ -2,6 +2,7 @@
 
 use super::agentsh_monitor::AgentshMonitorSkelBuilder;
 use super::direct;
+use super::held;
 use super::pins::{self, Pins};
 use super::stats::CallStats;
 use anyhow::{Context, Result, bail};
@@ -93,5 +94,6 @@ pub fn calls() -> Result<Vec<CallStats>> {
         some.sort_by_key(|call| call.began_ns);
         all.append(&mut some);
     }
+    held::add_to(&mut all);
     Ok(all)
 }

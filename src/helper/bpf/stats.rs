@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A call or an agent, from when its cgroup got its first process until it had none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CallStats {
     /// The session's name.
     pub session: String,
@@ -25,6 +25,8 @@ pub struct CallStats {
     pub fastest: u64,
     /// Time that its tasks were kept waiting over memory.high, all together.
     pub throttled_ns: u64,
+    /// Time that the scheduler held it, as far as that is still known; none while no scheduler is loaded that holds.
+    pub held_ns: Option<u64>,
 }
 
 const NAME: std::ops::Range<usize> = 92..108;
@@ -47,6 +49,7 @@ impl CallStats {
             exits: number(6)?,
             fastest: number(7)?,
             throttled_ns: number(8)?,
+            held_ns: None,
         })
     }
 }
