@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The memory hooks where the kernel doesn't have them: dormant; and what they would do, rehearsed at every charge."""
-# kernels: newest mid lts
+# kernels: newest lts
 # mem: 1024
 # timeout: 120
 
