@@ -22,6 +22,7 @@
 #include "queues.h"
 #include "tags.h"
 #include "exit.h"
+#include "fault.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -37,7 +38,7 @@ s32 SCX_OP(select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 	bool is_idle = false;
 	s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 
-	if (is_idle && task && param) {
+	if (is_idle && task && param && !is_lost(p)) {
 		set_tag(p, task, cpu, true);
 		scx_bpf_dsq_insert(p, scx.dsq_local, param->slice_ns, 0);
 	}
@@ -86,6 +87,8 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 				   enq_flags | scx.enq_preempt);
 		return;
 	}
+	if (is_lost(p))
+		return;
 	set_tag(p, task, cpu, wakes);
 	scx_bpf_dsq_insert_vtime(p, task->queue, param->slice_ns, task->tag, enq_flags);
 	if (task->queue != SHARED && scx_bpf_test_and_clear_cpu_idle(cpu))

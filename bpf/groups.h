@@ -35,6 +35,8 @@ struct {
 	__uint(value_size, sizeof(u32));
 } free_groups SEC(".maps");
 
+/* As many as the maps have places for. */
+const volatile u32 max_groups = MAX_GROUPS;
 /* The first index that was never used; 0 is the root's. */
 u32 first_unused = 1;
 /* Cgroups that found no place. */
@@ -67,7 +69,7 @@ static __always_inline void group_add(struct cgroup *cgrp, u32 weight)
 		index = parent;
 	} else if (bpf_map_pop_elem(&free_groups, &index)) {
 		index = __sync_fetch_and_add(&first_unused, 1);
-		if (index >= MAX_GROUPS) {
+		if (index >= max_groups) {
 			__sync_fetch_and_sub(&first_unused, 1);
 			__sync_fetch_and_add(&groups_refused, 1);
 			index = parent;

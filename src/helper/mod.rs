@@ -6,6 +6,7 @@ use std::process::ExitCode;
 mod bpf;
 mod load;
 mod memory;
+mod power;
 mod rehearse;
 mod root;
 mod serve;
@@ -26,6 +27,7 @@ enum Command {
     Session(session::Args),
     Serve(serve::Args),
     Load(load::LoadArgs),
+    Reload(load::ReloadArgs),
     Unload(load::UnloadArgs),
     Status(status::StatusArgs),
     Stats(status::StatsArgs),
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Session(args) => session::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Load(args) => load::load(&args),
+        Command::Reload(args) => load::reload(&args),
         Command::Unload(args) => load::unload(&args),
         Command::Status(args) => status::status(&args),
         Command::Stats(args) => status::stats(&args),

@@ -5,6 +5,8 @@ use super::bpf::stats::CallStats;
 use super::bpf::{monitor, pins, sched};
 use super::memory;
 use anyhow::{Result, bail};
+use nix::unistd::geteuid;
+use serde_json::json;
 
 /// Say what is loaded, and whether it is still at work. 3 if something that was loaded has ended.
 #[derive(clap::Args)]
@@ -16,14 +18,23 @@ pub struct StatusArgs {
 
 /// Prints it.
 pub fn status(args: &StatusArgs) -> Result<()> {
+    if pins::any() && !geteuid().is_root() {
+        bail!("the pins can be read by root only; agentshctl doctor says what it can to everybody");
+    }
     let state = sched::state();
-    let pinned = pins::link("sched").exists();
+    let pinned = pins::link(sched::PART).exists();
     let end = sched::last_end().filter(|_| state != sched::State::Ours);
     let hooks = memory::status();
+    let mut links: Vec<String> = pins::links().collect();
+    links.sort_unstable();
+    let at_work = |name: &str| pins::is_at_work(name) && (name != sched::PART || state == sched::State::Ours);
+    let monitor = monitor::is_pinned().then(monitor::missing);
     if args.json {
-        let value = serde_json::json!({
-            "scheduler": { "state": state.name(), "pinned": pinned, "ended": end },
-            "monitor": { "pinned": monitor::is_pinned() },
+        let links = links.iter().map(|name| json!({ "name": name, "at_work": at_work(name) }));
+        let value = json!({
+            "scheduler": { "state": state.name(), "pinned": pinned, "ended": end, "kernel": sched::sysfs() },
+            "monitor": { "pinned": monitor.is_some(), "missing": monitor.as_deref().unwrap_or_default() },
+            "links": links.collect::<Vec<_>>(),
             "memory_hooks": hooks.1,
         });
         println!("{value}");
@@ -31,12 +42,27 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         println!("scheduler: {}{}", state.name(), if pinned { "" } else { ", not loaded by agentsh" });
         if let Some(end) = &end {
             println!("  ended: {} ({}): {}", end.reason, end.kind, end.message);
+            for line in end.dump.lines() {
+                println!("  | {line}");
+            }
         }
-        println!("monitor: {}", if monitor::is_pinned() { "on" } else { "not loaded" });
+        let monitor = match monitor.as_deref() {
+            None => "not loaded".to_string(),
+            Some([]) => "on".to_string(),
+            Some(missing) => format!("without {}", missing.join(", ")),
+        };
+        println!("monitor: {monitor}");
         println!("{}", hooks.0);
+        let work = links.iter().filter(|name| at_work(name)).count();
+        println!("links: {} pinned, {work} at work", links.len());
     }
     if pinned && state != sched::State::Ours {
-        bail!("the scheduler is pinned but doesn't run: agentsh-helper unload, then load");
+        bail!(
+            "the scheduler is pinned but doesn't run: agentsh-helper reload loads it again, unload clears it away"
+        );
+    }
+    if monitor.is_some_and(|missing| !missing.is_empty()) {
+        bail!("the monitor isn't whole: agentsh-helper reload");
     }
     Ok(())
 }

@@ -3,12 +3,14 @@
 pub mod args;
 pub mod aside;
 pub mod bpf;
+pub mod capability;
 pub mod exec;
 pub mod fault;
 pub mod fd;
 pub mod flock;
 pub mod lifeboat;
 pub mod process;
+pub mod sched_ext;
 pub mod signal;
 pub mod spawn;
 pub mod xattr;

@@ -1,4 +1,4 @@
-//! The values of the running kernel's enums, from its BTF: they differ between kernels.
+//! What the running kernel's BTF says of it: the values of its enums, which differ between kernels, and what it has.
 
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::btf::{Btf, types};
@@ -10,6 +10,11 @@ impl Enums<'_> {
     /// Reads /sys/kernel/btf/vmlinux.
     pub fn of_kernel() -> Result<Self> {
         Btf::from_vmlinux().map(Enums).context("this kernel has no BTF (/sys/kernel/btf/vmlinux)")
+    }
+
+    /// Whether the kernel has a function of this name that a program can be attached to.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.0.type_by_name::<types::Func<'_>>(name).is_some()
     }
 
     /// The value of `name` in the enum `of`; an error if this kernel has no such thing.

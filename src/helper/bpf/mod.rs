@@ -3,10 +3,12 @@
 pub mod direct;
 pub mod enums;
 pub mod held;
+pub mod keep;
 pub mod memcg;
 pub mod memcg_session;
 pub mod monitor;
 pub mod pins;
+pub mod probe;
 pub mod sched;
 pub mod shared;
 pub mod stats;

@@ -2,6 +2,8 @@
 //! whoever made it.
 
 use anyhow::{Context, Result, bail};
+use libbpf_rs::Link;
+use libbpf_rs::query::LinkTypeInfo;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
@@ -25,6 +27,24 @@ pub fn link(name: &str) -> PathBuf {
 /// The pin of a map: `maps/NAME`.
 pub fn map(name: &str) -> PathBuf {
     Path::new(ROOT).join("maps").join(name)
+}
+
+/// The names of all links that are pinned.
+pub fn links() -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(Path::new(ROOT).join("links")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// Whether a pin is of this part: its name is `part` or begins with `part_` (bpffs allows no dots).
+pub fn is_of(name: &str, part: &str) -> bool {
+    name == part || name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'))
+}
+
+/// Whether the link is there and still attached to something. One of sched_ext's is even when the kernel has ejected the
+/// scheduler: that is told by sysfs.
+pub fn is_at_work(name: &str) -> bool {
+    let info = Link::open(link(name)).and_then(|link| link.info());
+    info.is_ok_and(|info| !matches!(info.info, LinkTypeInfo::StructOps(it) if it.map_id == 0))
 }
 
 /// Whether anything is pinned.
@@ -65,7 +85,7 @@ impl Pins {
         std::fs::remove_dir_all(ROOT).with_context(|| format!("{ROOT} can't be removed"))
     }
 
-    /// Removes the pins of one part: all whose name is `part` or begins with `part_` (bpffs allows no dots).
+    /// Removes the pins of one part.
     pub fn remove_part(&self, part: &str) -> Result<()> {
         for folder in ["links", "maps"] {
             let folder = Path::new(ROOT).join(folder);
@@ -73,7 +93,7 @@ impl Pins {
             for entry in entries.flatten() {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
-                if name == part || name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_')) {
+                if is_of(&name, part) {
                     std::fs::remove_file(entry.path())
                         .with_context(|| format!("{} can't be removed", entry.path().display()))?;
                 }

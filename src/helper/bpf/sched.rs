@@ -7,16 +7,17 @@ use super::shared::{SchedExit, SchedParams};
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 /// The name of the part, which its pins begin with.
-const PART: &str = "sched";
+pub const PART: &str = "sched";
 /// As `name` in the program's operations.
 const NAME: &str = "agentsh";
-/// Runnable and not run for so long: the kernel ejects the scheduler. Its own limit is 30 s.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Thousands of runnable tasks with slices of milliseconds may well wait for seconds, and nothing is wrong.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// To give every task back to the kernel takes milliseconds.
 const END_WITHIN: Duration = Duration::from_secs(20);
 const PARAMS: SchedParams = SchedParams {
@@ -25,6 +26,19 @@ const PARAMS: SchedParams = SchedParams {
     credit: Duration::from_millis(4),
 };
 const DUMP_BYTES: u32 = 16384;
+
+/// How it is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The longest that a runnable task may wait before the kernel ejects the scheduler.
+    pub timeout: Duration,
+    /// In the place of one of ours that runs, or not at all.
+    pub replace: bool,
+    /// For tests: tasks of certain names bring it down (`bpf/fault.h`).
+    pub faults: bool,
+    /// For tests: cgroups that it tells apart; `MAX_GROUPS` if none.
+    pub groups: Option<u32>,
+}
 
 /// How the kernel's sched_ext is.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +55,12 @@ pub enum State {
     Changing(String),
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { timeout: DEFAULT_TIMEOUT, replace: false, faults: false, groups: None }
+    }
+}
+
 impl State {
     /// For people.
     pub fn name(&self) -> String {
@@ -52,6 +72,13 @@ impl State {
             State::Changing(state) => state.clone(),
         }
     }
+}
+
+/// What else sysfs tells: whether every task is its, how often a scheduler was enabled, tasks that one refused.
+pub fn sysfs() -> BTreeMap<&'static str, String> {
+    let files = ["state", "switch_all", "enable_seq", "nr_rejected", "hotplug_seq"];
+    let read = |file| read_to_string(format!("/sys/kernel/sched_ext/{file}")).ok();
+    files.into_iter().filter_map(|file| Some((file, read(file)?.trim().to_string()))).collect()
 }
 
 /// Asks sysfs.
@@ -70,41 +97,70 @@ pub fn state() -> State {
     }
 }
 
-/// Loads and pins it. It schedules the whole machine from then on.
-pub fn load(kernel: &Enums<'_>, pins: &Pins) -> Result<()> {
-    match state() {
-        State::Disabled => {}
+/// Loads and pins it. It schedules the whole machine from then on. If it took the place of one that ran: for how long
+/// there was none, as sched_ext has one at a time.
+pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Option<Duration>> {
+    let replaces = match state() {
+        State::Disabled => false,
+        State::Ours if settings.replace => true,
+        State::Ours => bail!("it runs already: agentsh-helper reload puts a new one in its place"),
         State::Lacking => bail!("this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT)"),
-        State::Ours => bail!("it runs already"),
         State::Other(name) => bail!("another sched_ext scheduler runs: {name}"),
         State::Changing(state) => bail!("sched_ext is {state}: try again"),
-    }
-    pins.remove_part(PART)?;
+    };
     let mut storage = MaybeUninit::uninit();
     let mut open = AgentshSchedSkelBuilder::default().open(&mut storage).context("opening it")?;
-    settle(&mut open, kernel)?;
+    settle(&mut open, kernel, settings)?;
     let mut skel = open.load().context("the kernel doesn't take it")?;
     skel.maps
         .sched_params
         .update(&0u32.to_ne_bytes(), &PARAMS.encode(), MapFlags::ANY)
         .context("writing its parameters")?;
+    // Only now, when all that takes time is done, does the old one end.
+    let ended_at = Instant::now();
+    if replaces {
+        end()?;
+    }
     let mut link = skel.maps.agentsh_ops.attach_struct_ops().map_err(|error| {
         let why = ended(&skel.maps.sched_exit).map(|end| format!(": {}: {}", end.reason, end.message));
         let why = why.unwrap_or_default();
         anyhow!("the kernel doesn't start it: {error}{why}")
     })?;
+    let gap = replaces.then(|| ended_at.elapsed());
+    pins.remove_part(PART)?;
     skel.maps.groups.pin(pins::map("sched_groups")).context("pinning its groups")?;
     skel.maps.sched_exit.pin(pins::map("sched_exit")).context("pinning its end")?;
     skel.maps.sched_params.pin(pins::map("sched_params")).context("pinning its parameters")?;
     link.pin(pins::link(PART)).context("pinning its link")?;
-    Ok(())
+    Ok(gap)
+}
+
+/// Has it schedule, unpinned and for as long as `during` runs, only those tasks that ask for it.
+pub fn with_partial<T>(kernel: &Enums<'_>, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut storage = MaybeUninit::uninit();
+    let mut open = AgentshSchedSkelBuilder::default().open(&mut storage).context("opening it")?;
+    settle(&mut open, kernel, Settings::default())?;
+    open.struct_ops.agentsh_ops_mut().flags |= kernel.value("scx_ops_flags", "SCX_OPS_SWITCH_PARTIAL")?;
+    let mut skel = open.load().context("the kernel doesn't take it")?;
+    skel.maps
+        .sched_params
+        .update(&0u32.to_ne_bytes(), &PARAMS.encode(), MapFlags::ANY)
+        .context("writing its parameters")?;
+    let link = skel.maps.agentsh_ops.attach_struct_ops().context("the kernel doesn't start it")?;
+    let done = during();
+    let _ = link.detach();
+    done
 }
 
 /// What has to be said before loading: the kernel's numbers and the machine's.
-fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>) -> Result<()> {
+fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Settings) -> Result<()> {
     let cpus = libbpf_rs::num_possible_cpus().context("counting CPUs")?;
     let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(|| anyhow!("the object has no .rodata"))?;
     rodata.nr_cpus = u32::try_from(cpus)?;
+    rodata.faults = settings.faults;
+    if let Some(groups) = settings.groups {
+        rodata.max_groups = groups;
+    }
     rodata.scx = types::scx_values {
         dsq_local: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL")?,
         enq_wakeup: kernel.value("scx_enq_flags", "SCX_ENQ_WAKEUP")?,
@@ -116,9 +172,20 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>) -> Result<()>
     let queued_wakeup = kernel.value("scx_ops_flags", "SCX_OPS_ALLOW_QUEUED_WAKEUP").unwrap_or(0);
     let ops = open.struct_ops.agentsh_ops_mut();
     ops.flags = queued_wakeup;
-    ops.timeout_ms = u32::try_from(TIMEOUT.as_millis())?;
+    ops.timeout_ms = watchdog_ms(settings.timeout);
     ops.exit_dump_len = DUMP_BYTES;
+    if let Some(groups) = settings.groups {
+        open.maps.groups.set_max_entries(groups)?;
+        open.maps.group_index.set_max_entries(groups)?;
+        open.maps.free_groups.set_max_entries(groups)?;
+    }
     Ok(())
+}
+
+/// What the kernel's watchdog is given, so that nothing waits longer than `timeout`: it looks only every half of its
+/// time (scx_watchdog_workfn in kernel/sched/ext.c), and so finds what hangs after one to one and a half of it.
+fn watchdog_ms(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_millis() * 2 / 3).unwrap_or(u32::MAX)
 }
 
 /// How the last one ended, if it did.
