@@ -43,7 +43,7 @@ struct Options {
     /// The longest that a runnable task may be kept waiting, in ms: by then the kernel has ended the scheduler and schedules
     /// by itself. Thousands of runnable tasks may wait for seconds and nothing is wrong.
     #[arg(long, value_name = "MS", default_value_t = sched::DEFAULT_TIMEOUT.as_millis() as u64,
-          value_parser = clap::value_parser!(u64).range(1500..=45000))]
+          value_parser = clap::value_parser!(u64).range(2000..=46000))]
     timeout_ms: u64,
     /// For tests: tasks named agentsh-stall and agentsh-abort bring the scheduler down.
     #[arg(long, hide = true)]

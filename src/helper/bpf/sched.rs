@@ -18,6 +18,8 @@ pub const PART: &str = "sched";
 const NAME: &str = "agentsh";
 /// Thousands of runnable tasks with slices of milliseconds may well wait for seconds, and nothing is wrong.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+/// For the kernel to write its dump and take back every task of a slow and busy machine.
+const TAKING_BACK: Duration = Duration::from_secs(1);
 /// To give every task back to the kernel takes milliseconds.
 const END_WITHIN: Duration = Duration::from_secs(20);
 const PARAMS: SchedParams = SchedParams {
@@ -116,18 +118,17 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
         .sched_params
         .update(&0u32.to_ne_bytes(), &PARAMS.encode(), MapFlags::ANY)
         .context("writing its parameters")?;
-    // Only now, when all that takes time is done, does the old one end.
+    // Only now, when all that takes time is done, does the old one end. The link of one that was ejected goes too: 6.18
+    // ends whatever scheduler runs when it is freed, and that is some time after its pin has gone.
     let ended_at = Instant::now();
-    if replaces {
-        end()?;
-    }
+    end()?;
+    pins.remove_part(PART)?;
     let mut link = skel.maps.agentsh_ops.attach_struct_ops().map_err(|error| {
         let why = ended(&skel.maps.sched_exit).map(|end| format!(": {}: {}", end.reason, end.message));
         let why = why.unwrap_or_default();
         anyhow!("the kernel doesn't start it: {error}{why}")
     })?;
     let gap = replaces.then(|| ended_at.elapsed());
-    pins.remove_part(PART)?;
     skel.maps.groups.pin(pins::map("sched_groups")).context("pinning its groups")?;
     skel.maps.sched_exit.pin(pins::map("sched_exit")).context("pinning its end")?;
     skel.maps.sched_params.pin(pins::map("sched_params")).context("pinning its parameters")?;
@@ -183,9 +184,11 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
 }
 
 /// What the kernel's watchdog is given, so that nothing waits longer than `timeout`: it looks only every half of its
-/// time (scx_watchdog_workfn in kernel/sched/ext.c), and so finds what hangs after one to one and a half of it.
+/// time (scx_watchdog_workfn in kernel/sched/ext.c), so finds what hangs after one to one and a half of it, and has then
+/// every task to take back.
 fn watchdog_ms(timeout: Duration) -> u32 {
-    u32::try_from(timeout.as_millis() * 2 / 3).unwrap_or(u32::MAX)
+    let found_within = timeout.saturating_sub(TAKING_BACK);
+    u32::try_from(found_within.as_millis() * 2 / 3).unwrap_or(u32::MAX)
 }
 
 /// How the last one ended, if it did.
