@@ -23,6 +23,7 @@ HELP
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/agentsh root='' as_bash=no uninstall=no built=''
 kept=/usr/libexec/agentsh # the launcher looks there for the real shells first (src/launcher/real.rs)
+units=/etc/systemd/system
 cache=$here/.cache/shells
 
 say() { printf 'install.sh: %s\n' "$*" >&2; }
@@ -193,11 +194,22 @@ install_tree() {
     for name in bash sh busybox; do put "$cache/$name" "$prefix/libexec/$name" 755; done
     for file in "$here"/policies/*.yaml; do put "$file" "$prefix/share/policies/${file##*/}" 644; done
     put "$here/policies/schema.json" "$prefix/share/schema/policy.schema.json" 644
+    unit
     local share
     share=$(mktemp -d)
     "$built/agentshctl" generate "$share"
     while IFS= read -r file; do put "$share/$file" "$prefix/share/$file" 644; done < <(cd "$share" && find . -type f -printf '%P\n')
     rm -rf "$share"
+}
+
+# The unit that loads the BPF programs at boot, where there is systemd. Whether it is enabled is the administrator's.
+unit() {
+    [ -x "$root/usr/lib/systemd/systemd" ] || [ -x "$root/lib/systemd/systemd" ] || return 0
+    local made
+    made=$(mktemp)
+    sed "s|@PREFIX@|$prefix|g" "$here/systemd/agentsh.service" >"$made"
+    put "$made" "$units/agentsh.service" 644
+    rm -f "$made"
 }
 
 # ---- taking the place of an image's shells -------------------------------------------------------------------------

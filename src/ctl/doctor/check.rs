@@ -22,6 +22,42 @@ pub enum Tier {
     M,
 }
 
+impl Tier {
+    /// All of them, in the order of printing.
+    pub const ALL: [Tier; 5] = [Tier::Zero, Tier::One, Tier::Two, Tier::Three, Tier::M];
+
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Zero => "0",
+            Tier::One => "1",
+            Tier::Two => "2",
+            Tier::Three => "3",
+            Tier::M => "M",
+        }
+    }
+
+    /// What one has of it.
+    pub fn adds(self) -> &'static str {
+        match self {
+            Tier::Zero => "every command is classified, recorded, and explained when something happened",
+            Tier::One => {
+                "a cgroup for each call: memory, pids and CPU limited by class, and who needs less gives way"
+            }
+            Tier::Two => {
+                "a scheduler in the kernel: CPU by the weights of sessions, then calls; short calls go first; heavy \
+                 ones are held when memory gets short"
+            }
+            Tier::Three => {
+                "memory hooks in the kernel: high-priority sessions and agents are spared, low ones slowed"
+            }
+            Tier::M => {
+                "what every call did, counted in the kernel: processes, growth of memory, time throttled"
+            }
+        }
+    }
+}
+
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,17 +105,16 @@ impl Check {
     pub fn absent(tier: Tier, name: &'static str, detail: impl Into<String>) -> Check {
         Check { tier, name, state: State::Absent, detail: detail.into(), remedy: None }
     }
+
+    /// The same, and how it can be had.
+    pub fn with(self, remedy: impl Into<String>) -> Check {
+        Check { remedy: Some(remedy.into()), ..self }
+    }
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tier = match self.tier {
-            Tier::Zero => "0",
-            Tier::One => "1",
-            Tier::Two => "2",
-            Tier::Three => "3",
-            Tier::M => "M",
-        };
+        let tier = self.tier.name();
         let state = match self.state {
             State::Ok => "ok",
             State::Missing => "MISSING",

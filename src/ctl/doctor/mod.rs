@@ -11,7 +11,7 @@ use super::Outcome;
 use crate::policy::place::LoadEnv;
 use crate::policy::store;
 use anyhow::Result;
-use check::{Check, State};
+use check::{Check, State, Tier};
 use serde::Serialize;
 use std::io::Write;
 
@@ -25,7 +25,8 @@ use std::io::Write;
 /// Exit status: 0 all is enforced, 1 something isn't (each such line says what to do), 2 usage, 3 it can't be told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print one JSON object: {"v", "enforced", "checks": [{"tier", "name", "state", "detail", "remedy"}]}.
+    /// Print one JSON object: {"v", "enforced", "checks": [{"tier", "name", "state", "detail", "remedy"}],
+    /// "tiers": [{"tier", "active", "adds"}]}.
     #[arg(long)]
     json: bool,
 }
@@ -35,6 +36,23 @@ struct Report<'a> {
     v: u8,
     enforced: bool,
     checks: &'a [Check],
+    tiers: Vec<Standing>,
+}
+
+/// Is there anything of a tier, and what would that be?
+#[derive(Serialize)]
+struct Standing {
+    tier: Tier,
+    active: bool,
+    adds: &'static str,
+}
+
+impl Standing {
+    /// The first check of a tier is the one without which there is nothing of it.
+    fn of(tier: Tier, checks: &[Check]) -> Standing {
+        let first = checks.iter().find(|check| check.tier == tier);
+        Standing { tier, active: first.is_some_and(|check| check.state == State::Ok), adds: tier.adds() }
+    }
 }
 
 /// Does all checks and prints them.
@@ -55,13 +73,23 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 fn print(args: &Args, checks: &[Check]) -> Result<Outcome> {
     let enforced = checks.iter().all(|check| check.state != State::Missing);
+    let tiers: Vec<_> = Tier::ALL.into_iter().map(|tier| Standing::of(tier, checks)).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer(&mut out, &Report { v: 1, enforced, checks })?;
+        serde_json::to_writer(&mut out, &Report { v: 1, enforced, checks, tiers })?;
         writeln!(out)?;
     } else {
-        for check in checks {
-            writeln!(out, "{check}")?;
+        for it in &tiers {
+            writeln!(
+                out,
+                "tier {}{}: {}",
+                it.tier.name(),
+                if it.active { "" } else { ", not active" },
+                it.adds
+            )?;
+            for check in checks.iter().filter(|check| check.tier == it.tier) {
+                writeln!(out, "{check}")?;
+            }
         }
         let missing = checks.iter().filter(|check| check.state == State::Missing).count();
         match missing {
