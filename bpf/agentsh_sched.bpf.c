@@ -224,7 +224,11 @@ void SCX_OP(cgroup_set_weight, struct cgroup *cgrp, u32 weight)
 	group_reweigh(index_of(BPF_CORE_READ(cgrp, kn, id)), weight);
 }
 
-/* Being told of CPUs that come and go is what lets the scheduler stay. */
+/*
+ * Being told of CPUs that come and go is what lets the scheduler stay. From one that goes nobody asks for
+ * tasks any more, and no other CPU may take those that are bound to it: handed over to it, they are pushed
+ * away by the kernel.
+ */
 void SCX_OP(cpu_online, s32 cpu)
 {
 }
@@ -232,9 +236,13 @@ void SCX_OP(cpu_online, s32 cpu)
 void SCX_OP(cpu_offline, s32 cpu)
 {
 	struct cpu_data *it = cpu_at(cpu);
+	struct task_struct *p;
 
 	if (it)
 		it->waits = 0;
+	bpf_for_each (scx_dsq, p, OWN_OF(cpu), 0) {
+		scx_bpf_dsq_move(&___it, p, scx.dsq_local_on | cpu, 0);
+	}
 }
 
 s32 SCX_OP_SLEEPABLE(init)

@@ -29,6 +29,22 @@ pub struct Args {
     /// "tiers": [{"tier", "active", "adds"}]}.
     #[arg(long)]
     json: bool,
+    /// Print one row of Markdown instead: the kernel, then of limits, scheduler, holding, memory hooks and events whether
+    /// they are in force.
+    #[arg(long, conflicts_with = "json")]
+    row: bool,
+}
+
+/// The columns of `--row`: checks, by their names.
+const COLUMNS: [&str; 5] = ["limits", "scheduler", "holding", "memory hooks", "events"];
+
+fn row(kernel: &str, checks: &[Check]) -> String {
+    let word = |name: &str| match checks.iter().find(|check| check.name == name) {
+        Some(check) if check.state == State::Ok => "yes",
+        _ => "no",
+    };
+    let words = COLUMNS.map(word).join(" | ");
+    format!("| {kernel} | {words} |")
 }
 
 #[derive(Serialize)]
@@ -75,7 +91,10 @@ fn print(args: &Args, checks: &[Check]) -> Result<Outcome> {
     let enforced = checks.iter().all(|check| check.state != State::Missing);
     let tiers: Vec<_> = Tier::ALL.into_iter().map(|tier| Standing::of(tier, checks)).collect();
     let mut out = std::io::stdout().lock();
-    if args.json {
+    if args.row {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        writeln!(out, "{}", row(kernel.trim(), checks))?;
+    } else if args.json {
         serde_json::to_writer(&mut out, &Report { v: 1, enforced, checks, tiers })?;
         writeln!(out)?;
     } else {
@@ -99,4 +118,19 @@ fn print(args: &Args, checks: &[Check]) -> Result<Outcome> {
         }
     }
     Ok(if enforced { Outcome::Fine } else { Outcome::Finding })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_of_each_column_whether_it_is_in_force() {
+        let checks = [
+            Check::ok(Tier::One, "limits", ""),
+            Check::absent(Tier::Two, "scheduler", ""),
+            Check::ok(Tier::M, "events", ""),
+        ];
+        assert_eq!(row("6.12.1", &checks), "| 6.12.1 | yes | no | no | no | yes |");
+    }
 }

@@ -164,6 +164,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
     }
     rodata.scx = types::scx_values {
         dsq_local: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL")?,
+        dsq_local_on: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL_ON")?,
         enq_wakeup: kernel.value("scx_enq_flags", "SCX_ENQ_WAKEUP")?,
         enq_preempt: kernel.value("scx_enq_flags", "SCX_ENQ_PREEMPT")?,
         kick_idle: kernel.value("scx_kick_flags", "SCX_KICK_IDLE")?,
