@@ -60,8 +60,9 @@ def _address_space(stage):
 command("Niceness is inherited", "echo $(($(nice) - $1))", "n", str(os.nice(0)), before=lambda _: os.nice(7), out="7\n")
 command("The scheduling policy and its priority are inherited", "chrt -p $$ | sed 's/.*: //'", needs="root",
         before=lambda _: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(3)), out="SCHED_RR\n3\n")
-command("SCHED_BATCH is inherited", "chrt -p $$ | sed 's/.*: //'", before=lambda _: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)), out="SCHED_BATCH\n0\n")
-command("SCHED_IDLE is inherited", "chrt -p $$ | sed 's/.*: //'", before=lambda _: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)), out="SCHED_IDLE\n0\n")
+# A newer chrt tells of its time slice, too.
+command("SCHED_BATCH is inherited", "chrt -p $$ | sed 's/.*: //;2q'", before=lambda _: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)), out="SCHED_BATCH\n0\n")
+command("SCHED_IDLE is inherited", "chrt -p $$ | sed 's/.*: //;2q'", before=lambda _: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)), out="SCHED_IDLE\n0\n")
 command("CPU affinity is inherited", "grep Cpus_allowed_list /proc/$$/status; nproc", before=lambda _: os.sched_setaffinity(0, {0}), out="Cpus_allowed_list:\t0\n1\n")
 command("The priority of input and output is inherited", "ionice -p $$",
         before=lambda _: kernel.syscall(kernel.SYS_IOPRIO_SET, kernel.IOPRIO_WHO_PROCESS, 0, (2 << 13) | 6), out="best-effort: prio 6\n")
