@@ -182,7 +182,9 @@ fn link_of(id: u64) -> std::path::PathBuf {
 /// The sessions that the hooks know, by their cgroups' ids, and whether they are attached there.
 pub fn known() -> Vec<(u64, MemcgSession, bool)> {
     let Ok(map) = sessions() else { return Vec::new() };
-    entries(&map).into_iter().map(|(id, entry)| (id, entry, Link::open(link_of(id)).is_ok())).collect()
+    // Asked first, as libbpf prints what it can't open.
+    let attached = |id| link_of(id).exists() && Link::open(link_of(id)).is_ok();
+    entries(&map).into_iter().map(|(id, entry)| (id, entry, attached(id))).collect()
 }
 
 fn entries(map: &impl MapCore) -> Vec<(u64, MemcgSession)> {
