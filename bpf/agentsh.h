@@ -68,7 +68,66 @@ struct group {
 	s32 active_weight;
 	/* What the parent's active_weight has of this. */
 	u32 counted_weight;
+	/* The group of the call that this is, or that it lies in; 0 if none. */
+	u32 call;
+	/* While that call lives: its place among the calls, and one more. */
+	u32 place;
 };
+
+/* Calls that live at a time and count when memory is short; those beyond are neither held nor held for. */
+#define MAX_CALLS_WATCHED 256
+/* Levels above a call whose limits count: calls/, the session, the pool and what that lies in. */
+#define HOLD_LEVELS 6
+
+/* When calls are held; written by the helper from the policy. Memory in pages. */
+struct hold_params {
+	/* What a call that gives way may take until it stands still. */
+	u64 creep_pages;
+	/* What one charge may take beyond that. */
+	u64 chunk_pages;
+	/* A hold ends when so much more than that is left. */
+	u64 release_pages;
+	/* A higher call that has slept for so long needs nothing. */
+	u64 awake_ns;
+	/* A held task has a turn after so long, and all have one in this time. */
+	u64 wait_ns;
+	u64 round_ns;
+	/* What is held is looked at so often. */
+	u64 tick_ns;
+	/* HOLD_OFF, HOLD_ON, HOLD_RECORD. */
+	u64 mode;
+};
+
+#define HOLD_OFF 0
+#define HOLD_ON	 1
+/* Crossings are recorded and nothing is held: to compare with other means. */
+#define HOLD_RECORD 2
+
+/* All that holding has done since it was loaded. */
+struct hold_totals {
+	u64 holds;
+	u64 held_ns;
+	/* Turns given to tasks that waited, and tasks let go because they have to end or to freeze. */
+	u64 turns;
+	u64 must_run;
+};
+
+/* One hold, kept for those who measure. */
+struct hold_episode {
+	u64 cgroup_id;
+	u64 began_ns; /* CLOCK_MONOTONIC */
+	u64 ended_ns;
+	/* When a task of the call last stopped running or charged in the first 100 ms. */
+	u64 last_ran_ns;
+	/* Charged after the beginning and within 100 ms of it: by the task that crossed, and by all others of
+	 * the call. */
+	u64 pages_crosser;
+	u64 pages_others;
+	u32 crosser;
+	u32 unused;
+};
+
+#define MAX_EPISODES 1024
 
 #define SESSION_NAME_LENGTH 64
 

@@ -21,6 +21,8 @@
 #include "groups.h"
 #include "queues.h"
 #include "tags.h"
+#include "calls.h"
+#include "hold.h"
 #include "exit.h"
 #include "fault.h"
 
@@ -29,15 +31,16 @@ char _license[] SEC("license") = "GPL";
 /* Waking tasks preempt what is so much CPU time of their share behind them. */
 #define PREEMPT_NS 1000000ULL
 
-const volatile u32 nr_cpus = 1;
-
 s32 SCX_OP(select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_data *task = data_of(p);
 	struct sched_params *param = params();
 	bool is_idle = false;
-	s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	s32 cpu;
 
+	if (task && is_held(p, task))
+		return prev_cpu;
+	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle && task && param && !is_lost(p)) {
 		set_tag(p, task, cpu, true);
 		scx_bpf_dsq_insert(p, scx.dsq_local, param->slice_ns, 0);
@@ -90,6 +93,16 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 	if (is_lost(p))
 		return;
 	set_tag(p, task, cpu, wakes);
+	if (is_held(p, task)) {
+		task->held_since = bpf_ktime_get_ns();
+		scx_bpf_dsq_insert(p, HELD, param->slice_ns, enq_flags);
+		return;
+	}
+	/* Nothing else was found for this CPU: it would go idle. */
+	if (enq_flags & scx.enq_last) {
+		scx_bpf_dsq_insert(p, scx.dsq_local, param->slice_ns, enq_flags);
+		return;
+	}
 	scx_bpf_dsq_insert_vtime(p, task->queue, param->slice_ns, task->tag, enq_flags);
 	if (task->queue != SHARED && scx_bpf_test_and_clear_cpu_idle(cpu))
 		scx_bpf_kick_cpu(cpu, scx.kick_idle);
@@ -112,7 +125,7 @@ void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 
 	if (it && param && prev && (prev->scx.flags & scx.task_queued)) {
 		task = data_of(prev);
-		if (task) {
+		if (task && !is_held(prev, task)) {
 			charge(prev, task, it);
 			set_tag(prev, task, cpu, false);
 			if ((!own && !shared) || !before(own_first ? own_tag : shared_tag, task->tag)) {
@@ -146,6 +159,7 @@ void SCX_OP(runnable, struct task_struct *p, u64 enq_flags)
 void SCX_OP(quiescent, struct task_struct *p, u64 deq_flags)
 {
 	struct task_data *task = data_of(p);
+	struct live_call *call;
 	struct group *group;
 
 	if (!task || !task->is_counted)
@@ -156,6 +170,9 @@ void SCX_OP(quiescent, struct task_struct *p, u64 deq_flags)
 		return;
 	__sync_fetch_and_add(&group->tasks, -1);
 	group_deactivate(task->counted);
+	call = call_at(place_of(task));
+	if (call)
+		call->slept_ns = bpf_ktime_get_ns();
 }
 
 void SCX_OP(running, struct task_struct *p)
@@ -167,6 +184,9 @@ void SCX_OP(running, struct task_struct *p)
 		return;
 	it->since = scx_bpf_now();
 	note(p, task, it);
+	/* One that was on its way to this CPU when the hold began. */
+	if (is_held(p, task))
+		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), scx.kick_preempt);
 }
 
 void SCX_OP(stopping, struct task_struct *p, bool runnable)
@@ -177,6 +197,8 @@ void SCX_OP(stopping, struct task_struct *p, bool runnable)
 	if (!task || !it)
 		return;
 	it->waits = 0;
+	it->place = 0;
+	task->has_turn = false;
 	charge(p, task, it);
 }
 
@@ -192,7 +214,17 @@ s32 SCX_OP(init_task, struct task_struct *p, struct scx_init_task_args *args)
 	group = group_at(task->group);
 	if (group)
 		task->generation = group->generation;
+	if (args->fork)
+		call_begins(task, args->cgroup);
 	return 0;
+}
+
+void SCX_OP(exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	struct task_data *task = data_of(p);
+
+	if (task && task->is_main)
+		call_ends(task);
 }
 
 s32 SCX_OP_SLEEPABLE(cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_args *args)
@@ -217,6 +249,7 @@ void SCX_OP(cgroup_move, struct task_struct *p, struct cgroup *from, struct cgro
 	group = group_at(task->group);
 	if (group)
 		task->generation = group->generation;
+	call_begins(task, to);
 }
 
 void SCX_OP(cgroup_set_weight, struct cgroup *cgrp, u32 weight)
@@ -248,10 +281,20 @@ void SCX_OP(cpu_offline, s32 cpu)
 s32 SCX_OP_SLEEPABLE(init)
 {
 	s32 error = scx_bpf_create_dsq(SHARED, -1);
-	u32 cpu;
+	struct hold_timer *timer;
+	u32 cpu, first = 0;
 
 	if (error)
 		return error;
+	error = scx_bpf_create_dsq(HELD, -1);
+	if (error)
+		return error;
+	timer = bpf_map_lookup_elem(&hold_timers, &first);
+	if (!timer)
+		return -1;
+	bpf_timer_init(&timer->timer, &hold_timers, CLOCK_MONOTONIC);
+	bpf_timer_set_callback(&timer->timer, hold_tick);
+	is_running = true;
 	bpf_for (cpu, 0, nr_cpus) {
 		error = scx_bpf_create_dsq(OWN_OF(cpu), -1);
 		if (error)
@@ -262,6 +305,7 @@ s32 SCX_OP_SLEEPABLE(init)
 
 void SCX_OP(exit, struct scx_exit_info *info)
 {
+	is_running = false;
 	record_exit(info);
 }
 
@@ -275,6 +319,7 @@ struct sched_ext_ops agentsh_ops = {
 	.stopping = (void *)agentsh_stopping,
 	.quiescent = (void *)agentsh_quiescent,
 	.init_task = (void *)agentsh_init_task,
+	.exit_task = (void *)agentsh_exit_task,
 	.cgroup_init = (void *)agentsh_cgroup_init,
 	.cgroup_exit = (void *)agentsh_cgroup_exit,
 	.cgroup_move = (void *)agentsh_cgroup_move,

@@ -54,6 +54,16 @@ static __always_inline u32 index_of(u64 cgroup_id)
 	return index ? *index : 0;
 }
 
+/* The call that a group is or lies in. */
+static __always_inline u32 call_in(struct group *group, u32 index, u32 parent)
+{
+	struct group *above = group_at(parent);
+
+	if (group->class < CLASS_COUNT)
+		return index;
+	return above && index ? above->call : 0;
+}
+
 /* Gives a cgroup its group. One that finds no place is told apart from its parent no more. */
 static __always_inline void group_add(struct cgroup *cgrp, u32 weight)
 {
@@ -88,6 +98,8 @@ static __always_inline void group_add(struct cgroup *cgrp, u32 weight)
 	group->parent = parent;
 	group->weight = weight ? weight : 100;
 	group->class = class_of(cgrp);
+	group->call = call_in(group, index, parent);
+	group->place = 0;
 	group->vtime = 0;
 	group->cpu_ns = 0;
 	group->tasks = 0;

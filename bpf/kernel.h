@@ -43,6 +43,10 @@ struct bpf_iter_scx_dsq {
 	__u64 __opaque[6];
 } __attribute__((aligned(8)));
 
+struct bpf_timer {
+	__u64 __opaque[2];
+} __attribute__((aligned(8)));
+
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
@@ -62,6 +66,7 @@ struct cgroup_subsys_state {
 
 struct cgroup {
 	struct cgroup_subsys_state self;
+	struct cgroup_subsys_state *subsys[1];
 	struct kernfs_node *kn;
 	int level;
 };
@@ -89,17 +94,34 @@ typedef struct {
 	s64 counter;
 } atomic_long_t;
 
-struct signal_struct {
-	atomic_t live;
+typedef struct {
+	unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+	sigset_t signal;
 };
 
+struct signal_struct {
+	atomic_t live;
+	struct sigpending shared_pending;
+};
+
+/* In pages. */
 struct page_counter {
 	atomic_long_t usage;
+	unsigned long watermark;
+	unsigned long max;
+};
+
+struct memcg_vmstats {
+	long state[4];
 };
 
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	struct memcg_vmstats *vmstats;
 };
 
 struct task_struct {
@@ -107,6 +129,9 @@ struct task_struct {
 	struct signal_struct *signal;
 	int tgid;
 	unsigned int flags;
+	unsigned long jobctl;
+	int rcu_read_lock_nesting;
+	struct sigpending pending;
 	int nr_cpus_allowed;
 	const cpumask_t *cpus_ptr;
 	struct sched_ext_entity scx;
@@ -146,6 +171,7 @@ struct sched_ext_ops {
 	void (*stopping)(struct task_struct *p, bool runnable);
 	void (*quiescent)(struct task_struct *p, u64 deq_flags);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
+	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	void (*enable)(struct task_struct *p);
 	s32 (*cgroup_init)(struct cgroup *cgrp, struct scx_cgroup_init_args *args);
 	void (*cgroup_exit)(struct cgroup *cgrp);
@@ -166,6 +192,9 @@ s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags, 
 void scx_bpf_dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym;
 void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime, u64 enq_flags) __ksym;
 bool scx_bpf_dsq_move_to_local(u64 dsq_id) __ksym;
+bool scx_bpf_dsq_move_vtime(struct bpf_iter_scx_dsq *it__iter, struct task_struct *p, u64 dsq_id,
+			    u64 enq_flags) __ksym;
+void scx_bpf_dsq_move_set_vtime(struct bpf_iter_scx_dsq *it__iter, u64 vtime) __ksym;
 s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym;
 int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) __ksym;
 struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) __ksym;
@@ -177,9 +206,16 @@ bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym;
 void scx_bpf_kick_cpu(s32 cpu, u64 flags) __ksym;
 u64 scx_bpf_now(void) __ksym;
 void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
+void bpf_rcu_read_lock(void) __ksym;
+void bpf_rcu_read_unlock(void) __ksym;
 
 /* include/linux/sched.h */
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+/* include/linux/sched/jobctl.h */
+#define JOBCTL_TRAP_FREEZE (1UL << 23)
+#define SIGKILL		   9
+#define CLOCK_MONOTONIC	   1
 
 /* The values of the kernel's sched_ext enums, by the loader. */
 const volatile struct scx_values {
@@ -187,6 +223,7 @@ const volatile struct scx_values {
 	u64 dsq_local_on;
 	u64 enq_wakeup;
 	u64 enq_preempt;
+	u64 enq_last;
 	u64 kick_idle;
 	u64 kick_preempt;
 	u64 task_queued;

@@ -4,9 +4,10 @@
 #include "kernel.h"
 #include "agentsh.h"
 
-/* Queues: one for all CPUs, then one for each. */
+/* Queues: one for all CPUs, then one for each, and one for what is held. */
 #define SHARED	    0
 #define OWN_OF(cpu) (1 + (cpu))
+#define HELD	    (1 + MAX_CPUS)
 
 /* What comes into a queue is never so far from its time, in virtual nanoseconds, that what is at the end of
  * the queue could be taken to hang. */

@@ -20,6 +20,10 @@ struct task_data {
 	u32 queue;
 	/* Within its group a task of low weight (nice) waits for the others: its own virtual time. */
 	u64 own_time;
+	/* Since when it is held; it is a held task's turn; the call ends with it. */
+	u64 held_since;
+	bool has_turn;
+	bool is_main;
 };
 
 struct {
@@ -36,6 +40,8 @@ struct cpu_data {
 	u64 since;
 	u32 queue;
 	u32 waits; /* 1 while it runs what has no credit, and so may be asked to give way */
+	u32 place; /* of the call that runs, as in its group */
+	u32 has_turn;
 };
 
 struct {
@@ -81,6 +87,17 @@ static __always_inline struct group *group_of(struct task_data *task)
 	if (group)
 		task->generation = group->generation;
 	return group;
+}
+
+/* The place of the live call that the task is in; 0 if it is in none. */
+static __always_inline u32 place_of(struct task_data *task)
+{
+	struct group *group = group_of(task), *leaf;
+
+	if (!group || !group->call)
+		return 0;
+	leaf = group_at(group->call);
+	return leaf ? leaf->place : 0;
 }
 
 static __always_inline bool is_pinned(const struct task_struct *p)
@@ -165,4 +182,6 @@ static __always_inline void note(struct task_struct *p, struct task_data *task, 
 	it->share = group_share(task->group);
 	it->queue = task->queue;
 	it->waits = !(p->flags & PF_KTHREAD);
+	it->place = place_of(task);
+	it->has_turn = task->has_turn;
 }

@@ -17,6 +17,9 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 
+/// Numbers of leaves whose calls are never frozen: by a number of 15 digits the scheduler knows not to hold them either
+/// (bpf/calls.h). They are not used again.
+const NEVER_HELD: u64 = 100_000_000_000_000;
 /// Names tried for a leaf beyond the pool.
 const TRIES_BEYOND: u64 = 4;
 
@@ -75,7 +78,8 @@ impl Session {
     pub fn claim(&self, class: Class, limits: &LeafLimits) -> Result<Leaf, ClaimError> {
         let class = if class == Class::Agent { Class::Other } else { class };
         let mut last = Errno::EBUSY;
-        for number in 0..POOL_SIZE {
+        let pooled = if limits.freeze { POOL_SIZE } else { 0 };
+        for number in 0..pooled {
             match self.slot(class, number, limits) {
                 Ok(leaf) => return Ok(leaf),
                 Err(e @ (Errno::EACCES | Errno::EROFS | Errno::EPERM)) => return Err(self.refused(e)),
@@ -86,8 +90,9 @@ impl Session {
             return Err(self.refused(last));
         }
         let seed = u64::from(std::process::id());
+        let first = if limits.freeze { POOL_SIZE } else { NEVER_HELD };
         for try_number in 0..TRIES_BEYOND {
-            match self.fresh(class, POOL_SIZE + seed * TRIES_BEYOND + try_number, limits) {
+            match self.fresh(class, first + seed * TRIES_BEYOND + try_number, limits) {
                 Ok(leaf) => return Ok(leaf),
                 Err(e) => last = e,
             }

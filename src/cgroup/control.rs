@@ -64,6 +64,8 @@ const LEAD_NS: u64 = 60 * MS;
 const LEAD_MIN: u64 = 48 * MIB;
 /// Growth in bytes/s that throttling should have stopped.
 const GROWING: u64 = 4 * MIB;
+/// Where the scheduler holds calls it has so long for itself: what is over by then was neither throttled nor frozen.
+const HOLD_FIRST_NS: u64 = 200 * MS;
 /// Throttled for so long before it is frozen.
 const THROTTLE_FIRST_NS: u64 = 500 * MS;
 /// The kernel's penalty grows with the square of what is beyond high, and is none in the first hundredth: at a 32nd beyond it
@@ -238,7 +240,11 @@ impl Law {
             return;
         }
         self.calm_since = None;
-        self.strained_since.get_or_insert(now);
+        let since = *self.strained_since.get_or_insert(now);
+        let critical = sample.strain == Strain::Critical;
+        if sample.held_by_kernel && !critical && !self.frozen() && now - since < HOLD_FIRST_NS {
+            return;
+        }
         // The kernel's throttle is the one means that no program can see (tests/vm/cases/freezing.py). So what still grows is
         // stopped where it is by memory.high, and frozen only if it gets around that.
         let here = (self.rate > GROWING).then(|| (sample.current - sample.current / GRIP).max(LEAD_MIN));
@@ -248,7 +254,6 @@ impl Law {
             self.put_high(lower, step);
             self.throttled_from = None;
         }
-        let critical = sample.strain == Strain::Critical;
         // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is. What has just been lowered is
         // counted from the next look on, by figures that are fresh then.
         if (critical || lower.is_none() && self.grows_on(sample))

@@ -364,6 +364,30 @@ fn forks_refused_on_and_on_end_the_call_and_a_few_do_not() {
 }
 
 #[test]
+fn where_the_scheduler_holds_calls_nothing_is_done_for_the_first_200_ms() {
+    let strained = |held_by_kernel: bool| {
+        let mut law = Law::new(&limits(GIB));
+        let mut first = None;
+        for ms in (0..600).step_by(20) {
+            let step = law.step(&Sample {
+                now: ms * MS,
+                current: 300 * MIB,
+                work: 300 * MIB,
+                strain: Strain::Tight,
+                held_by_kernel,
+                ..Sample::default()
+            });
+            if step.set_high.is_some() || step.freeze.is_some() {
+                first.get_or_insert(ms);
+            }
+        }
+        first
+    };
+    let (alone, together) = (strained(false), strained(true));
+    assert_eq!(together, alone.map(|ms| ms + 200), "{alone:?} {together:?}");
+}
+
+#[test]
 fn samples_are_taken_more_often_the_faster_it_grows_and_never_without_a_pause() {
     let mut law = Law::new(&limits(GIB));
     let next = |law: &mut Law, now_ms: u64, mib: u64| {

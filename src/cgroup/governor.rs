@@ -13,8 +13,9 @@ use super::parse;
 use super::peers::{self, Peer};
 use super::place::Session;
 use super::reserve::{self, Wish};
-use super::room::{Levels, Room};
+use super::room::{self, Levels, Room};
 use super::sample::{Sample, Strain};
+use super::scheduler::Scheduler;
 use super::session::Priority;
 use super::sweep;
 use nix::fcntl::OFlag;
@@ -55,10 +56,15 @@ pub struct Governor<'a> {
     woken: bool,
     deaf: bool,
     room: Option<Room>,
+    /// Of the session's own levels, and of those that it shares with other sessions.
+    rooms: (Option<Room>, Option<Room>),
     room_at: u64,
     limits_at: u64,
     strain: Strain,
     peers: Vec<Peer>,
+    /// Of all sessions.
+    all_peers: Vec<Peer>,
+    scheduler: Scheduler,
     bombs: Vec<Killed>,
     suspects: Vec<Leftover>,
 }
@@ -114,10 +120,13 @@ impl<'a> Governor<'a> {
             woken: false,
             deaf: false,
             room: None,
+            rooms: (None, None),
             room_at: 0,
             limits_at: 0,
             strain: Strain::None,
             peers: Vec::new(),
+            all_peers: Vec::new(),
+            scheduler: Scheduler::default(),
             bombs: Vec::new(),
             suspects: Vec::new(),
         }
@@ -279,6 +288,7 @@ impl<'a> Governor<'a> {
             above_full,
             room: self.room.map(|r| r.bytes),
             strain: self.strain,
+            held_by_kernel: self.strain != Strain::None && self.scheduler.is_ours(now),
         })
     }
 
@@ -293,20 +303,27 @@ impl<'a> Governor<'a> {
             files.levels.refresh();
             self.limits_at = now;
         }
-        let before = self.room;
+        let before = self.rooms;
         self.room_at = now;
-        self.room = self.files.as_ref().and_then(|f| f.levels.room());
-        self.strain = match self.room {
-            Some(room) if room.scarce => {
-                let soon = room.after(KILL_LEAD, before, passed);
-                peers::survey(&self.session.calls, &mut self.peers);
-                let me = self.peers.iter().find(|p| p.id == self.leaf.id).copied();
-                me.map_or(Strain::None, |me| {
-                    peers::judge(room.bytes, soon, &Peer { current, ..me }, &self.peers)
-                })
-            }
-            _ => Strain::None,
-        };
+        self.rooms = self.files.as_ref().map_or((None, None), |f| f.levels.rooms());
+        let (own, shared) = self.rooms;
+        self.room = room::tightest(own.into_iter().chain(shared));
+        self.strain = Strain::None;
+        if let Some(room) = own.filter(|room| room.scarce) {
+            peers::survey(&self.session.calls, &mut self.peers);
+            self.strain = self.judge(&room, before.0, passed, current, &self.peers);
+        }
+        if let Some(room) = shared.filter(|room| room.scarce) {
+            peers::survey_pool(&self.session.calls, &mut self.all_peers);
+            let strain = self.judge(&room, before.1, passed, current, &self.all_peers);
+            self.strain = self.strain.max(strain);
+        }
+    }
+
+    fn judge(&self, room: &Room, before: Option<Room>, passed: u64, current: u64, peers: &[Peer]) -> Strain {
+        let soon = room.after(KILL_LEAD, before, passed);
+        let me = peers.iter().find(|p| p.id == self.leaf.id);
+        me.map_or(Strain::None, |me| peers::judge(room.bytes, soon, &Peer { current, ..*me }, peers))
     }
 
     fn raise(&mut self, wanted: u64, sample: &Sample) {

@@ -30,6 +30,7 @@ pub mod pool;
 pub mod reserve;
 pub mod room;
 pub mod sample;
+pub mod scheduler;
 pub mod session;
 pub mod start;
 pub mod sweep;

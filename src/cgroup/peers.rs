@@ -1,4 +1,4 @@
-//! The other calls of a session: who gives way to whom when memory is short.
+//! The other calls, of this session and of those that share its pool: who gives way to whom when memory is short.
 
 use super::dir::Dir;
 use super::mark;
@@ -11,6 +11,8 @@ use crate::class::Class;
 pub struct Peer {
     /// The cgroup's id.
     pub id: u64,
+    /// Its session's cpu.weight: the priority that it was given.
+    pub session: u64,
     /// cpu.weight: the class's importance, and the policy's word on it.
     pub weight: u64,
     /// When it was claimed: of equals the younger gives way.
@@ -34,7 +36,7 @@ impl Peer {
 
     /// Does it go first when there isn't enough for both?
     pub fn outranks(&self, other: &Peer) -> bool {
-        (self.weight, other.generation) > (other.weight, self.generation)
+        (self.session, self.weight, other.generation) > (other.session, other.weight, self.generation)
     }
 }
 
@@ -43,6 +45,8 @@ const MIB: u64 = 1 << 20;
 const CREEP: u64 = 24 * MIB;
 /// So little is left that the kernel's OOM killer is next.
 const LAST: u64 = 24 * MIB;
+/// Sessions of a pool that are looked at.
+const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
 pub const WORTH_KILLING: u64 = 16 * MIB;
 
@@ -71,18 +75,38 @@ pub fn judge(room: u64, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
 /// call that hasn't run since then sleeps, and isn't reckoned to take anything.
 pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
     let before = std::mem::take(found);
+    add(calls, &before, found);
+}
+
+/// The running calls of all sessions beside this one and in it, as far as they can be read: only for when the memory is
+/// short that they share. `found` as with [`survey`].
+pub fn survey_pool(calls: &Dir, found: &mut Vec<Peer>) {
+    let before = std::mem::take(found);
+    let Some(pool) = calls.path().ancestors().nth(2).and_then(|path| Dir::open(path).ok()) else {
+        return add(calls, &before, found);
+    };
+    for session in pool.children(SESSIONS).unwrap_or_default() {
+        if let Ok(calls) = pool.child(&session).and_then(|session| session.child("calls")) {
+            add(&calls, &before, found);
+        }
+    }
+}
+
+fn add(calls: &Dir, before: &[Peer], found: &mut Vec<Peer>) {
+    let session = calls.path().parent().and_then(|path| Dir::open(path).ok());
+    let session = session.and_then(|dir| dir.read_u64("cpu.weight").ok()).unwrap_or(100);
     for name in calls.children(512).unwrap_or_default() {
         if Class::of_leaf(&name).is_none() {
             continue;
         }
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
-            found.extend(look(&leaf).map(|peer| peer.unless_asleep(&before)));
+            found.extend(look(&leaf).map(|peer| Peer { session, ..peer }.unless_asleep(before)));
         }
     }
 }
 
-/// A leaf's standing.
+/// A leaf's standing, in a session of normal priority.
 pub fn look(leaf: &Dir) -> Option<Peer> {
     let current = leaf.read_u64("memory.current").ok()?;
     let limit = leaf.read_max("memory.max").unwrap_or(None);
@@ -92,6 +116,7 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
     let mark = leaf.mark(mark::LEAF, &mut buf).ok().and_then(|m| m.get(..8)?.try_into().ok());
     Some(Peer {
         id: leaf.identity().ok()?.id,
+        session: 100,
         weight: leaf.read_u64("cpu.weight").unwrap_or(100),
         generation: mark.map_or(0, u64::from_ne_bytes),
         current,
@@ -108,7 +133,7 @@ mod tests {
     fn peer(id: u64, weight: u64, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
         let may_take = may_take(current, None, None);
-        Peer { id, weight, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
+        Peer { id, session: 100, weight, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
     }
 
     #[test]
@@ -129,6 +154,8 @@ mod tests {
         assert!(peer(1, 100, 1).outranks(&peer(2, 100, 1)));
         assert!(!peer(2, 100, 1).outranks(&peer(1, 100, 1)));
         assert!(!peer(1, 100, 1).outranks(&peer(1, 100, 1)));
+        let high = Peer { session: 400, ..peer(9, 50, 1) };
+        assert!(high.outranks(&peer(1, 300, 1)), "the session's priority comes first");
     }
 
     #[test]

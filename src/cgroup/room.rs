@@ -78,15 +78,30 @@ impl Levels {
 
     /// What the tightest level, or the machine, can still take; none if neither can be read.
     pub fn room(&self) -> Option<Room> {
+        let (own, shared) = self.rooms();
+        tightest(own.into_iter().chain(shared))
+    }
+
+    /// The same of the session's own levels, and of those that it shares with other sessions.
+    pub fn rooms(&self) -> (Option<Room>, Option<Room>) {
+        let (own, shared) = self.levels.split_at(self.levels.len().min(2));
         let machine = self.meminfo.as_ref().and_then(Meminfo::available);
         let machine = machine.map(|n| n.saturating_sub(MACHINE_RESERVE));
         let machine = machine.map(|bytes| Room { bytes, scarce: bytes < 512 << 20, over_high: false });
-        self.levels.iter().filter_map(Level::room).chain(machine).reduce(|a, b| Room {
-            bytes: a.bytes.min(b.bytes),
-            scarce: a.scarce || b.scarce,
-            over_high: a.over_high || b.over_high,
-        })
+        (
+            tightest(own.iter().filter_map(Level::room)),
+            tightest(shared.iter().filter_map(Level::room).chain(machine)),
+        )
     }
+}
+
+/// The least of several, and whatever is worth knowing of any.
+pub fn tightest(rooms: impl Iterator<Item = Room>) -> Option<Room> {
+    rooms.reduce(|a, b| Room {
+        bytes: a.bytes.min(b.bytes),
+        scarce: a.scarce || b.scarce,
+        over_high: a.over_high || b.over_high,
+    })
 }
 
 impl Level {

@@ -27,6 +27,8 @@ pub struct Sample {
     pub room: Option<u64>,
     /// Do others need the memory?
     pub strain: Strain,
+    /// Does the scheduler hold calls while they do?
+    pub held_by_kernel: bool,
 }
 
 /// Do calls of higher priority need the memory?

@@ -1,10 +1,10 @@
 //! `agentsh-helper load`, `reload` and `unload`: the BPF programs, pinned and from then on the kernel's.
 
 use super::bpf::enums::Enums;
-use super::bpf::monitor;
 use super::bpf::pins::{self, Pins};
 use super::bpf::probe::{self, Share};
 use super::bpf::sched::{self, Settings};
+use super::bpf::{hold, monitor};
 use super::memory;
 use super::power;
 use anyhow::{Context, Result, bail};
@@ -51,12 +51,15 @@ struct Options {
     /// For tests: room for so many cgroups.
     #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     groups: Option<u32>,
+    /// Whether the scheduler holds calls that take memory which calls of higher priority still need.
+    #[arg(long, value_enum, default_value = "on")]
+    holding: hold::Mode,
 }
 
 impl Options {
     fn settings(&self, replace: bool) -> Settings {
         let timeout = Duration::from_millis(self.timeout_ms);
-        Settings { timeout, replace, faults: self.faults, groups: self.groups }
+        Settings { timeout, replace, faults: self.faults, groups: self.groups, holding: self.holding }
     }
 }
 

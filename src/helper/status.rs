@@ -2,7 +2,7 @@
 
 use super::bpf::direct::{self, DirectExec};
 use super::bpf::stats::CallStats;
-use super::bpf::{monitor, pins, sched};
+use super::bpf::{hold, monitor, pins, sched};
 use super::memory;
 use anyhow::{Result, bail};
 use nix::unistd::geteuid;
@@ -35,6 +35,7 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             "scheduler": { "state": state.name(), "pinned": pinned, "ended": end, "kernel": sched::sysfs() },
             "monitor": { "pinned": monitor.is_some(), "missing": monitor.as_deref().unwrap_or_default() },
             "links": links.collect::<Vec<_>>(),
+            "holding": hold::totals(),
             "memory_hooks": hooks.1,
         });
         println!("{value}");
@@ -45,6 +46,9 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             for line in end.dump.lines() {
                 println!("  | {line}");
             }
+        }
+        if let Some(holding) = hold::totals() {
+            println!("holding: {holding}");
         }
         let monitor = match monitor.as_deref() {
             None => "not loaded".to_string(),

@@ -3,6 +3,7 @@
 pub mod direct;
 pub mod enums;
 pub mod held;
+pub mod hold;
 pub mod keep;
 pub mod memcg;
 pub mod memcg_session;

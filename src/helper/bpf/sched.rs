@@ -2,6 +2,7 @@
 
 use super::agentsh_sched::{AgentshSchedSkelBuilder, OpenAgentshSchedSkel, types};
 use super::enums::Enums;
+use super::hold::{self, HoldParams};
 use super::pins::{self, Pins};
 use super::shared::{SchedExit, SchedParams};
 use anyhow::{Context, Result, anyhow, bail};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub faults: bool,
     /// For tests: cgroups that it tells apart; `MAX_GROUPS` if none.
     pub groups: Option<u32>,
+    /// Whether calls are held.
+    pub holding: hold::Mode,
 }
 
 /// How the kernel's sched_ext is.
@@ -59,7 +62,13 @@ pub enum State {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timeout: DEFAULT_TIMEOUT, replace: false, faults: false, groups: None }
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            replace: false,
+            faults: false,
+            groups: None,
+            holding: hold::Mode::On,
+        }
     }
 }
 
@@ -118,6 +127,13 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
         .sched_params
         .update(&0u32.to_ne_bytes(), &PARAMS.encode(), MapFlags::ANY)
         .context("writing its parameters")?;
+    let holding = HoldParams {
+        mode: settings.holding,
+        // Whoever is held must have had a turn long before the kernel takes it to hang.
+        round: HoldParams::default().round.min(settings.timeout / 8),
+        ..HoldParams::default()
+    };
+    hold::set(&skel.maps.hold_params, &holding)?;
     // Only now, when all that takes time is done, does the old one end. The link of one that was ejected goes too: 6.18
     // ends whatever scheduler runs when it is freed, and that is some time after its pin has gone.
     let ended_at = Instant::now();
@@ -132,7 +148,15 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     skel.maps.groups.pin(pins::map("sched_groups")).context("pinning its groups")?;
     skel.maps.sched_exit.pin(pins::map("sched_exit")).context("pinning its end")?;
     skel.maps.sched_params.pin(pins::map("sched_params")).context("pinning its parameters")?;
+    skel.maps.hold_params.pin(pins::map("sched_hold_params")).context("pinning holding's parameters")?;
+    skel.maps.hold_totals.pin(pins::map("sched_hold_totals")).context("pinning holding's totals")?;
+    skel.maps.hold_episodes.pin(pins::map("sched_hold_episodes")).context("pinning the last holds")?;
+    // A timer ends with its map's last user.
+    skel.maps.hold_timers.pin(pins::map("sched_hold_timers")).context("pinning holding's timer")?;
     link.pin(pins::link(PART)).context("pinning its link")?;
+    let mut charge =
+        skel.progs.hold_charge.attach().context("attaching holding to page_counter_try_charge")?;
+    charge.pin(pins::link("sched_charge")).context("pinning holding's link")?;
     Ok(gap)
 }
 
@@ -158,6 +182,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
     let cpus = libbpf_rs::num_possible_cpus().context("counting CPUs")?;
     let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(|| anyhow!("the object has no .rodata"))?;
     rodata.nr_cpus = u32::try_from(cpus)?;
+    rodata.memory_cgrp_id = u32::try_from(kernel.value("cgroup_subsys_id", "memory_cgrp_id")?)?;
     rodata.faults = settings.faults;
     if let Some(groups) = settings.groups {
         rodata.max_groups = groups;
@@ -166,6 +191,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
         dsq_local: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL")?,
         dsq_local_on: kernel.value("scx_dsq_id_flags", "SCX_DSQ_LOCAL_ON")?,
         enq_wakeup: kernel.value("scx_enq_flags", "SCX_ENQ_WAKEUP")?,
+        enq_last: kernel.value("scx_enq_flags", "SCX_ENQ_LAST")?,
         enq_preempt: kernel.value("scx_enq_flags", "SCX_ENQ_PREEMPT")?,
         kick_idle: kernel.value("scx_kick_flags", "SCX_KICK_IDLE")?,
         task_queued: kernel.value("scx_ent_flags", "SCX_TASK_QUEUED")?,
@@ -173,7 +199,8 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
     };
     let queued_wakeup = kernel.value("scx_ops_flags", "SCX_OPS_ALLOW_QUEUED_WAKEUP").unwrap_or(0);
     let ops = open.struct_ops.agentsh_ops_mut();
-    ops.flags = queued_wakeup;
+    // A held task must not run on only because its CPU has nothing else to do.
+    ops.flags = queued_wakeup | kernel.value("scx_ops_flags", "SCX_OPS_ENQ_LAST")?;
     ops.timeout_ms = watchdog_ms(settings.timeout);
     ops.exit_dump_len = DUMP_BYTES;
     if let Some(groups) = settings.groups {

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Holding: a call whose growth would take what those before it still need stands still, from the charge that
+ * shows it on.
+ *
+ * Looked at where memory is charged, so that no burst outruns it. The task that charges is stopped at once,
+ * the others of its call when they come to the scheduler next; they wait in a queue of their own. A timer,
+ * armed only while there are holds, ends those that are no longer needed, lets go what has to end or to
+ * freeze, and gives each waiting task a turn now and then: up to its next charge. After a while the call's
+ * launcher has frozen it, if it is still needed.
+ */
+#pragma once
+#include "calls.h"
+
+#define RECORD_NS 100000000ULL
+/* A task that charges is stopped so soon after, and if it can't be stopped there, so soon again. */
+#define SOON_NS	 20000ULL
+#define AGAIN_NS 50000ULL
+/* Looked at a little longer than there are holds: a task may be on its way into the queue. */
+#define LINGER_TICKS 64
+
+struct hold_timer {
+	struct bpf_timer timer;
+};
+
+/* Pinned, as a timer ends with its map's last user. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct hold_timer);
+} hold_timers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct hold_totals);
+} hold_totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_EPISODES);
+	__type(key, u32);
+	__type(value, struct hold_episode);
+} hold_episodes SEC(".maps");
+
+const volatile u32 nr_cpus = 1;
+
+/* Calls that are held. */
+s32 holds_now;
+u32 idle_ticks;
+/* Does the scheduler run? */
+bool is_running;
+
+static __always_inline struct hold_totals *totals(void)
+{
+	u32 first = 0;
+
+	return bpf_map_lookup_elem(&hold_totals, &first);
+}
+
+static __always_inline struct hold_episode *episode_of(struct live_call *call)
+{
+	u32 index = call->episode - 1;
+
+	return call->episode ? bpf_map_lookup_elem(&hold_episodes, &index) : 0;
+}
+
+/*
+ * Something waits for it, or it couldn't end: the freezer's trap and a kill are reached by running. And
+ * everybody waits for a task that reads under RCU.
+ */
+static __always_inline bool must_run(struct task_struct *p)
+{
+	u64 kill = 1UL << (SIGKILL - 1);
+	/* The scheduler's own programs are run under RCU too, by the task that has just been stopped. */
+	int mine = bpf_get_current_task() == (u64)p;
+
+	if (bpf_core_field_exists(p->rcu_read_lock_nesting) && p->rcu_read_lock_nesting > mine)
+		return true;
+	return (p->flags & (PF_EXITING | PF_KTHREAD)) || (p->jobctl & JOBCTL_TRAP_FREEZE) ||
+	       (p->pending.signal.sig[0] & kill) ||
+	       (BPF_CORE_READ(p, signal, shared_pending.signal.sig[0]) & kill);
+}
+
+static __always_inline bool is_held(struct task_struct *p, struct task_data *task)
+{
+	struct hold_params *param;
+	struct live_call *call;
+
+	if (holds_now <= 0 || task->has_turn)
+		return false;
+	param = holding();
+	if (!param || param->mode != HOLD_ON)
+		return false;
+	call = call_at(place_of(task));
+	return call && call->held_since && !must_run(p);
+}
+
+/* Brings the timer's next tick near, so that it finds the task that charges outside of this program, which
+ * the kernel runs under RCU. */
+static __always_inline void tick_soon(void)
+{
+	struct hold_timer *it;
+	u32 first = 0;
+
+	it = bpf_map_lookup_elem(&hold_timers, &first);
+	if (it)
+		bpf_timer_start(&it->timer, SOON_NS, 0);
+}
+
+static __always_inline void record_hold(struct live_call *call, u64 now, u32 crosser)
+{
+	struct hold_totals *all = totals();
+	struct hold_episode *episode;
+	u32 index;
+
+	if (!all)
+		return;
+	index = __sync_fetch_and_add(&all->holds, 1) % MAX_EPISODES;
+	episode = bpf_map_lookup_elem(&hold_episodes, &index);
+	if (!episode)
+		return;
+	episode->cgroup_id = call->cgroup_id;
+	episode->began_ns = now;
+	episode->ended_ns = 0;
+	episode->last_ran_ns = now;
+	episode->pages_crosser = 0;
+	episode->pages_others = 0;
+	episode->crosser = crosser;
+	call->episode = index + 1;
+}
+
+/* Begins a hold: whoever runs of the call is stopped at its next chance. */
+static __always_inline void hold(struct live_call *call, u32 crosser)
+{
+	u64 now = bpf_ktime_get_ns();
+
+	if (__sync_val_compare_and_swap(&call->held_since, 0, now))
+		return;
+	call->last_turn = now;
+	__sync_fetch_and_add(&holds_now, 1);
+	record_hold(call, now, crosser);
+	tick_soon();
+}
+
+static __always_inline void release(struct live_call *call)
+{
+	u64 since = call->held_since, now = bpf_ktime_get_ns();
+	struct hold_episode *episode = episode_of(call);
+	struct hold_totals *all = totals();
+
+	if (!since || __sync_val_compare_and_swap(&call->held_since, since, 0) != since)
+		return;
+	__sync_fetch_and_add(&holds_now, -1);
+	if (all)
+		__sync_fetch_and_add(&all->held_ns, now - since);
+	if (episode)
+		episode->ended_ns = now;
+}
+
+/* The call's first process has ended: what it leaves behind is not held. */
+static __always_inline void call_ends(struct task_data *task)
+{
+	struct group *leaf = group_at(task->group);
+	struct live_call *call;
+	u32 place;
+
+	task->is_main = false;
+	if (!leaf || leaf->generation != task->generation || !leaf->place)
+		return;
+	place = leaf->place;
+	call = call_at(place);
+	leaf->place = 0;
+	if (!call)
+		return;
+	release(call);
+	__sync_lock_test_and_set(&call->cgroup_id, 0);
+}
+
+/* What was charged in spite of the hold. */
+static __always_inline void record_charge(struct live_call *call, u64 pages, u32 pid)
+{
+	struct hold_episode *episode = episode_of(call);
+	u64 now = bpf_ktime_get_ns();
+
+	if (!episode || now - episode->began_ns > RECORD_NS)
+		return;
+	__sync_fetch_and_add(episode->crosser == pid ? &episode->pages_crosser : &episode->pages_others,
+			     pages);
+	episode->last_ran_ns = now;
+}
+
+/* Called once for every 64 pages or so that a cgroup takes: its tasks keep a small stock of charged pages. */
+SEC("fentry/page_counter_try_charge")
+int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
+{
+	u64 memcg = (u64)counter - bpf_core_field_offset(struct mem_cgroup, memory);
+	struct task_struct *p = bpf_get_current_task_btf();
+	struct hold_params *param = holding();
+	struct task_data *task;
+	struct live_call *call;
+	struct cpu_data *it;
+	u32 place;
+
+	if (!is_running || !calls_most || !param || param->mode == HOLD_OFF)
+		return 0;
+	task = bpf_task_storage_get(&tasks, p, 0, 0);
+	if (!task)
+		return 0;
+	place = place_of(task);
+	call = call_at(place);
+	if (!call || call->never_held)
+		return 0;
+	/* Not what an interrupt charges to others, nor swap and the like; a cgroup that the call made is its
+	 * own. */
+	if (memcg != call->memcg && parent_of(memcg) != call->memcg)
+		return 0;
+	if (call->held_since) {
+		record_charge(call, pages, p->pid);
+		task->has_turn = false;
+		it = cpu_at(bpf_get_smp_processor_id());
+		if (it)
+			it->has_turn = false;
+		if (param->mode == HOLD_ON)
+			tick_soon();
+		return 0;
+	}
+	if (!(p->flags & PF_EXITING) && is_short(place, 0))
+		hold(call, p->pid);
+	return 0;
+}
+
+/* Stops whoever runs of a held call and has no turn. Tells whether there was any. */
+static __noinline bool stop_runners(void)
+{
+	bool any = false;
+	u32 cpu;
+
+	bpf_for (cpu, 0, nr_cpus) {
+		struct cpu_data *it = cpu_at(cpu);
+		struct live_call *call = it && !it->has_turn ? call_at(it->place) : 0;
+
+		if (!call || !call->held_since)
+			continue;
+		any = true;
+		scx_bpf_kick_cpu(cpu, scx.kick_preempt);
+	}
+	return any;
+}
+
+/* Ends the holds that are no longer needed. */
+static __noinline int review(void)
+{
+	struct hold_params *param = holding();
+	u32 i;
+
+	if (!param)
+		return 0;
+	bpf_for (i, 0, calls_most) {
+		struct live_call *call = bpf_map_lookup_elem(&live_calls, &i);
+
+		if (!call || !call->held_since)
+			continue;
+		if (!call->cgroup_id || param->mode == HOLD_OFF || !is_short(i + 1, param->release_pages))
+			release(call);
+	}
+	return 0;
+}
+
+/* Lets tasks go on, from the queue of what is held. */
+static __noinline int let_go(void)
+{
+	u64 now = bpf_ktime_get_ns(), gap;
+	struct hold_params *param = holding();
+	struct hold_totals *all = totals();
+	static u64 last_turn;
+	struct task_struct *p;
+	bool any = false;
+	s32 queued = scx_bpf_dsq_nr_queued(HELD);
+	u32 cpu;
+
+	if (!param || !all || queued <= 0)
+		return 0;
+	gap = param->round_ns / queued;
+	if (gap > param->wait_ns / 4)
+		gap = param->wait_ns / 4;
+	bpf_rcu_read_lock();
+	bpf_for_each (scx_dsq, p, HELD, 0) {
+		struct task_data *task = bpf_task_storage_get(&tasks, p, 0, 0);
+
+		if (task && is_held(p, task)) {
+			if (now - task->held_since < param->wait_ns || now - last_turn < gap)
+				continue;
+			/* Of many, several have theirs at one tick. */
+			last_turn = now - last_turn > param->wait_ns ? now : last_turn + gap;
+			task->has_turn = true;
+			__sync_fetch_and_add(&all->turns, 1);
+		} else if (task && must_run(p)) {
+			__sync_fetch_and_add(&all->must_run, 1);
+		}
+		scx_bpf_dsq_move_set_vtime(&___it, task ? task->tag : 0);
+		if (scx_bpf_dsq_move_vtime(&___it, p, task ? task->queue : SHARED, 0))
+			any = true;
+	}
+	bpf_rcu_read_unlock();
+	if (any) {
+		bpf_for (cpu, 0, nr_cpus)
+			scx_bpf_kick_cpu(cpu, scx.kick_idle);
+	}
+	return 0;
+}
+
+static int hold_tick(void *map, u32 *key, struct bpf_timer *timer)
+{
+	struct hold_params *param = holding();
+	u64 next = param && param->tick_ns ? param->tick_ns : 4000000;
+
+	if (!is_running)
+		return 0;
+	if (param && param->mode == HOLD_ON && holds_now > 0 && stop_runners())
+		next = AGAIN_NS;
+	idle_ticks = holds_now > 0 || scx_bpf_dsq_nr_queued(HELD) > 0 ? 0 : idle_ticks + 1;
+	if (idle_ticks <= LINGER_TICKS)
+		bpf_timer_start(timer, next, 0);
+	review();
+	let_go();
+	return 0;
+}

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""The scheduler holds what matters less while others need the memory: within a session, and between sessions of a pool."""
+# kernels: newest mid
+# mem: 2048
+# timeout: 400
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from sessions import HERE, MIB, POOL, calls, equal, event, policy, program, read, report, run, until, write  # noqa: E402
+
+HELPER = program("agentsh-helper")
+# `hog` is what a search, an installation or a build is in this case: only its memory counts. Weights: 300, 50, 100.
+POLICY = """
+session:
+  reserve: 64M
+overrides:
+  - match: [hog, "look*"]
+    class: explore
+    memory.max: max
+  - match: [hog, "install*"]
+    class: install
+  - match: [hog, "install-never"]
+    freeze: never
+"""
+
+# What an agent's script begins with: `holding` is what the scheduler has done so far.
+WATCH = r"""
+import signal
+MIB = 1 << 20
+HELPER = os.environ["CASE_HELPER"]
+def holding():
+    return json.loads(subprocess.run([HELPER, "status", "--json"], capture_output=True, text=True).stdout)["holding"]
+def leaves():
+    return [l for l in os.listdir(SESSION + "/calls") if has(f"{SESSION}/calls/{l}/cgroup.events", "populated 1")]
+def usage(word):
+    return sum(int(read(SESSION, "calls", l, "memory.current") or 0) for l in os.listdir(SESSION + "/calls") if l.startswith(word))
+def grown(word, mib):
+    report(f"{word}: {mib} MiB are there", until(lambda: usage(word) >= mib * MIB, 60), usage(word) // MIB)
+def show(call):
+    r = call.record
+    print(f"# {r.get('command')}: status {call.status}, slowed {r.get('slowed_us', 0) / 1e6:.1f} s, held by its launcher "
+          f"{r.get('held_us', 0) / 1e6:.1f} s, killed {r.get('killed')}, oom {(r.get('events') or {}).get('oom_kill')}", flush=True)
+    if call.told: print("#   " + call.told.replace("\n", "\n#   "), flush=True)
+    return call
+def ended(process, seconds=100):
+    return show(Call(process, seconds))
+def whole(name, call, word):
+    report(f"{name}: {word} comes to its end", (call.status, call.out) == (0, word + " whole\n"), call)
+def untouched(name, call, word):
+    whole(name, call, word)
+    report(f"{name}: {word} was never held up", not call.record["held_us"] and not call.record["killed"], call)
+"""
+
+# The budget is 600 MiB: the search is busy, and so may take more, until it is let go.
+WITHIN = r"""
+before = holding()
+low = start("hog install-a 340 60")
+grown("install", 180)
+high = start("hog look-a 230 100 /tmp/go-a 1 busy")
+report("within: the low call is held", until(lambda: holding()["holds"] > before["holds"], 60), holding())
+time.sleep(1)
+after = usage("install")
+time.sleep(1)
+report("within: and hardly grows", usage("install") < after + 16 * MIB, (after // MIB, usage("install") // MIB))
+print("# within:", after // MIB, usage("install") // MIB, usage("explore") // MIB, flush=True)
+open("/tmp/go-a", "w").close()
+untouched("within", ended(high), "look-a")
+whole("within", ended(low), "install-a")
+print("# within:", holding(), flush=True)
+"""
+
+ENDED = r"""
+before = holding()
+low = start("hog install-b 340 60")
+grown("install", 180)
+high = start("hog look-b 230 100 /tmp/go-b 1 busy")
+report("kill: the low call is held", until(lambda: holding()["holds"] > before["holds"], 60), holding())
+leaf = next(l for l in leaves() if l.startswith("install"))
+victims = [int(pid) for pid in read(SESSION, "calls", leaf, "cgroup.procs").split()]
+begun = time.monotonic()
+for victim in victims: os.kill(victim, signal.SIGKILL)
+gone = until(lambda: leaf not in leaves(), 20)
+report("kill: a held call dies of SIGKILL", gone, victims)
+print(f"# killed within {time.monotonic() - begun:.3f} s", flush=True)
+ended(low)
+before = holding()
+low = start("hog install-c 340 60")
+report("unload: the low call is held", until(lambda: holding()["holds"] > before["holds"], 60), (holding(), usage("install") // MIB))
+unloaded = subprocess.run([HELPER, "unload"], capture_output=True, text=True)
+report("unload: while a call is held", unloaded.returncode == 0, unloaded)
+open("/tmp/go-b", "w").close()
+untouched("unload", ended(high), "look-b")
+whole("unload", ended(low), "install-c")
+"""
+
+NEVER = r"""
+before = holding()
+low = start("hog install-never 340 60")
+grown("install", 180)
+high = start("hog look-d 230 100 /tmp/go-d 1 busy")
+report("freeze: never: the search has what it needs", until(lambda: usage("explore") > 220 * MIB, 60), usage("explore") // MIB)
+time.sleep(1)
+report("freeze: never is obeyed", holding()["holds"] == before["holds"], (before, holding()))
+open("/tmp/go-d", "w").close()
+whole("freeze: never", ended(high), "look-d")
+whole("freeze: never", ended(low), "install-never")
+"""
+
+ONE = r"""
+word, mib, rate, begin, file = os.environ["CASE_CALL"].split()
+open(f"/tmp/{word}.ready", "w").close()
+until(lambda: os.path.exists(begin), 90)
+call = ended(start(f"hog {word} {mib} {rate} {file} 1 busy"))
+json.dump({"status": call.status, "out": call.out, "told": call.told, "record": call.record}, open(f"/tmp/{word}.json", "w"))
+"""
+
+
+def session(name, priority, *call):
+    """An agent in a session of its own that makes one call."""
+    environment = dict(os.environ, CASE_CALL=" ".join(map(str, call)), AGENTSH_LOG=f"/tmp/{name}-{time.monotonic_ns()}.jsonl")
+    command = [program("agentshctl"), "run", "--session", name, "--priority", priority, "--", "/usr/bin/python3", "-c"]
+    from sessions import CALLS
+    return subprocess.Popen([*command, CALLS + WATCH + ONE], env=environment)
+
+
+def ended(word, agent):
+    """What became of a session's call."""
+    agent.wait(timeout=120)
+    with open(f"/tmp/{word}.json", encoding="utf-8") as file:
+        return json.load(file)
+
+
+def holds():
+    """How often calls were held."""
+    return json.loads(run(HELPER, "status", "--json").stdout)["holding"]["holds"]
+
+
+def both(low, high):
+    """Two sessions, the low one's call and the high one's, begun at the same time."""
+    begin = f"/tmp/begin-{low[0]}"
+    agents = [session("low", "low", *low[:3], begin, low[3]), session("high", "high", *high[:3], begin, high[3])]
+    ready = [f"/tmp/{call[0]}.ready" for call in (low, high)]
+    report(f"{low[0]} and {high[0]} are ready", until(lambda: all(map(os.path.exists, ready)), 60))
+    write(begin, "")
+    return agents
+
+
+def between():
+    """Two sessions share a pool that is too small for both at once."""
+    os.makedirs(POOL, exist_ok=True)
+    write(f"{POOL}/memory.max", str(700 * MIB))
+    before = holds()
+    used = lambda: int(read(POOL, "memory.current") or 0) // MIB  # noqa: E731
+    low, high = both(("install-p", 340, 100, "/tmp"), ("look-p", 300, 80, "/tmp/go-p"))
+    report("between: the low call is held for the other session's", until(lambda: holds() > before, 60), used())
+    time.sleep(1)
+    print(f"# between: the pool has {used()} MiB of 700", flush=True)
+    write("/tmp/go-p", "")
+    for word, agent in (("look-p", high), ("install-p", low)):
+        call = ended(word, agent)
+        equal(f"between: {word} comes to its end", (call["status"], call["out"]), (0, f"{word} whole\n"))
+    equal("between: nobody was killed", event(POOL, "memory.events", "oom_kill"), 0)
+    print(f"# between: {run(HELPER, 'status').stdout}", flush=True)
+    # What can't fit: the low one is killed by us, and told so.
+    low, high = both(("install-q", 330, 300, "/tmp/never"), ("look-q", 450, 50, "/tmp"))
+    call = ended("look-q", high)
+    equal("too much: the high one is whole", (call["status"], call["out"]), (0, "look-q whole\n"))
+    call = ended("install-q", low)
+    equal("too much: the low one is killed to make room", (call["status"], call["record"]["killed"]), (-9, "made_room"))
+    report("too much: and is told so", "memory ran out" in call["told"], call["told"])
+    equal("too much: the kernel's OOM killer had nothing to do", event(POOL, "memory.events", "oom_kill"), 0)
+    write(f"{POOL}/memory.max", "max")
+
+
+def main():
+    """The first word of the case's arguments chooses a part."""
+    loaded = run(HELPER, "load", "--scheduler", "whole-machine")
+    equal("the scheduler loads", (loaded.returncode, loaded.stderr), (0, ""))
+    policy(POLICY)
+    os.environ.update(CASE_HELPER=HELPER, CASE_AGENTSH=program("agentsh"))
+    parts = sys.argv[1:] or ["within", "never", "between", "ended"]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)
+        os.chmod(folder, 0o755)
+        os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+        for part in parts:
+            if part == "between":
+                between()
+                continue
+            script = {"within": WITHIN, "never": NEVER, "ended": ENDED}[part]
+            calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=150)
+    status = run(HELPER, "status")
+    ejected = "ended:" in status.stdout and "unregistered" not in status.stdout
+    report("the kernel didn't eject the scheduler", not ejected, status.stdout)
+    run(HELPER, "unload")
+    kernel = run("dmesg").stdout
+    report("the kernel had nothing to complain of", "WARNING" not in kernel and "BUG" not in kernel, kernel[-2000:])
+
+
+main()
