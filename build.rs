@@ -107,7 +107,11 @@ fn builtin_policy() -> Result<(), Box<dyn std::error::Error>> {
     let Some(policy) = policy else {
         return Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
     };
-    let bytes = binary::encode(&binary::Compiled { key: String::new(), watched: Vec::new(), policy });
+    let bytes = binary::encode(&binary::Compiled {
+        key: String::new(),
+        watched: Vec::new(),
+        policy: Box::new(policy),
+    });
     binary::decode(&bytes)?;
     std::fs::write(Path::new(&std::env::var("OUT_DIR")?).join("default.policy"), bytes)?;
     Ok(())

@@ -46,6 +46,34 @@ impl fmt::Display for ClaimError {
 
 impl std::error::Error for ClaimError {}
 
+/// What a leaf is to have.
+#[derive(Clone, Copy, Debug)]
+pub enum Wish<'a> {
+    /// These limits.
+    Limits(&'a LeafLimits),
+    /// What these knobs come to here.
+    Knobs(&'a Knobs),
+}
+
+impl Wish<'_> {
+    fn may_be_held(self) -> bool {
+        match self {
+            Wish::Limits(limits) => limits.freeze,
+            Wish::Knobs(knobs) => knobs.freeze.value,
+        }
+    }
+
+    /// In bytes; where the leaf's last user left what it reckoned with, and the same comes out again, by that.
+    fn limits(self, session: &Session, left: Option<&Idle>) -> LeafLimits {
+        match self {
+            Wish::Limits(limits) => *limits,
+            Wish::Knobs(knobs) => left
+                .and_then(|left| Some(LeafLimits::of(knobs, &left.context(session)?)).filter(|l| left.has(l)))
+                .unwrap_or_else(|| session.limits(knobs)),
+        }
+    }
+}
+
 impl Session {
     /// The limits of a leaf with these knobs, here and now.
     pub fn limits(&self, knobs: &Knobs) -> LeafLimits {
@@ -57,9 +85,10 @@ impl Session {
         let budget = self.budget();
         let amounts = [knobs.memory_high.value, knobs.memory_max.value, knobs.swap_max.value];
         let shares = amounts.iter().any(|a| matches!(a, Amount::Permille(_)));
-        let nothing_above = budget.is_none() && self.shown.max.is_none() && self.shown.high.is_none();
+        let shown = self.shown();
+        let nothing_above = budget.is_none() && shown.max.is_none() && shown.high.is_none();
         let available = (shares && nothing_above).then(|| self.available_at_start()).flatten();
-        Context { shown: self.shown, budget, available }
+        Context { shown, budget, available }
     }
 
     fn available_at_start(&self) -> Option<u64> {
@@ -75,12 +104,12 @@ impl Session {
 
     /// Claims a leaf: an idle one that nothing is left in, or a fresh one. Every knob is written anew: now, or, where the leaf's
     /// last user left them as they are wanted, when it settles.
-    pub fn claim(&self, class: Class, limits: &LeafLimits) -> Result<Leaf, ClaimError> {
+    pub fn claim(&self, class: Class, wish: Wish) -> Result<Leaf, ClaimError> {
         let class = if class == Class::Agent { Class::Other } else { class };
         let mut last = Errno::EBUSY;
-        let pooled = if limits.freeze { POOL_SIZE } else { 0 };
+        let pooled = if wish.may_be_held() { POOL_SIZE } else { 0 };
         for number in 0..pooled {
-            match self.slot(class, number, limits) {
+            match self.slot(class, number, wish) {
                 Ok(leaf) => return Ok(leaf),
                 Err(e @ (Errno::EACCES | Errno::EROFS | Errno::EPERM)) => return Err(self.refused(e)),
                 Err(e) => last = if last == Errno::EAGAIN { last } else { e },
@@ -90,9 +119,9 @@ impl Session {
             return Err(self.refused(last));
         }
         let seed = u64::from(std::process::id());
-        let first = if limits.freeze { POOL_SIZE } else { NEVER_HELD };
+        let first = if wish.may_be_held() { POOL_SIZE } else { NEVER_HELD };
         for try_number in 0..TRIES_BEYOND {
-            match self.fresh(class, first + seed * TRIES_BEYOND + try_number, limits) {
+            match self.fresh(class, first + seed * TRIES_BEYOND + try_number, wish) {
                 Ok(leaf) => return Ok(leaf),
                 Err(e) => last = e,
             }
@@ -104,16 +133,16 @@ impl Session {
         ClaimError { calls: self.calls.path().to_owned(), errno }
     }
 
-    fn slot(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
+    fn slot(&self, class: Class, number: u64, wish: Wish) -> Result<Leaf, Errno> {
         let name = format!("{class}-{number}");
         let dir = match self.calls.child(&name) {
-            Err(Errno::ENOENT) => return self.fresh(class, number, limits),
+            Err(Errno::ENOENT) => return self.fresh(class, number, wish),
             other => other?,
         };
         lock(&dir)?;
         let left = Idle::read(&dir);
         let mut files = Files::default();
-        match use_of(&dir, &mut files)? {
+        match use_of(&dir, &mut files, left.is_some())? {
             Use::Clean => {}
             Use::Leftover => {
                 // Its launcher may have been killed: nothing of ours may make it stand still.
@@ -122,20 +151,21 @@ impl Session {
             }
             Use::Dirty => {
                 self.calls.remove_child(&name)?;
-                return self.fresh(class, number, limits);
+                return self.fresh(class, number, wish);
             }
         }
         let start = left.map_or_else(|| Counters::read(&dir, &mut files), |left| left.counters);
-        let mut leaf = self.adopt(dir, class, number, limits, left.is_some_and(|left| left.has(limits)))?;
+        let limits = wish.limits(self, left.as_ref());
+        let mut leaf = self.adopt(dir, class, number, &limits, left.is_some_and(|left| left.has(&limits)))?;
         (leaf.reused, leaf.start, leaf.files) = (true, start, files);
         leaf.peak = reset_peak(&leaf.dir);
         Ok(leaf)
     }
 
-    fn fresh(&self, class: Class, number: u64, limits: &LeafLimits) -> Result<Leaf, Errno> {
+    fn fresh(&self, class: Class, number: u64, wish: Wish) -> Result<Leaf, Errno> {
         let dir = self.calls.make_child(&format!("{class}-{number}"))?;
         lock(&dir)?;
-        self.adopt(dir, class, number, limits, false)
+        self.adopt(dir, class, number, &wish.limits(self, None), false)
     }
 
     /// Takes a leaf that we hold the lock of and writes every knob, if it isn't said to have them.
@@ -173,6 +203,7 @@ impl Session {
             unsure,
             limits: *limits,
             start: Counters::default(),
+            stalls: None,
             budget_ooms: 0,
             files: Files::default(),
             end: None,
@@ -194,7 +225,8 @@ enum Use {
     Dirty,
 }
 
-fn use_of(dir: &Dir, files: &mut Files) -> Result<Use, Errno> {
+/// Who left it in order has seen to its memory and its type, and nothing comes into an empty cgroup by itself.
+fn use_of(dir: &Dir, files: &mut Files, left_in_order: bool) -> Result<Use, Errno> {
     let state = files.state(dir)?;
     if state.populated {
         return Ok(Use::Leftover);
@@ -202,10 +234,15 @@ fn use_of(dir: &Dir, files: &mut Files) -> Result<Use, Errno> {
     if state.frozen {
         dir.write("cgroup.freeze", b"0")?;
     }
-    let full = files.current(dir).is_some_and(|n| n >= IDLE_MAX);
-    let threaded = dir.read("cgroup.type", &mut [0; 32])? != b"domain\n";
     let identity = dir.identity()?;
-    if full || threaded || identity.children > 0 || identity.killed {
+    if identity.children > 0 || identity.killed {
+        return Ok(Use::Dirty);
+    }
+    if left_in_order {
+        return Ok(Use::Clean);
+    }
+    let full = files.current(dir).is_some_and(|n| n >= IDLE_MAX);
+    if full || dir.read("cgroup.type", &mut [0; 32])? != b"domain\n" {
         return Ok(Use::Dirty);
     }
     Ok(Use::Clean)

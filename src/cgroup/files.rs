@@ -15,22 +15,10 @@ pub enum Name {
     Events,
     Pids,
     Cpu,
-    MemoryPressure,
-    CpuPressure,
-    IoPressure,
 }
 
 /// In the order of [`Name`].
-const NAMES: [&str; 8] = [
-    "cgroup.events",
-    "memory.current",
-    "memory.events",
-    "pids.events",
-    "cpu.stat",
-    "memory.pressure",
-    "cpu.pressure",
-    "io.pressure",
-];
+const NAMES: [&str; 5] = ["cgroup.events", "memory.current", "memory.events", "pids.events", "cpu.stat"];
 
 #[derive(Debug, Default)]
 enum File {

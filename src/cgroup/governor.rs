@@ -116,7 +116,7 @@ impl<'a> Governor<'a> {
             law: Law::new(&leaf.limits),
             files: None,
             due: None,
-            seen: Seen { stalled_us: Some(leaf.start.memory_some_us), ..Seen::default() },
+            seen: Seen { stalled_us: leaf.stalls.map(|stalls| stalls.memory_some_us), ..Seen::default() },
             woken: false,
             deaf: false,
             room: None,

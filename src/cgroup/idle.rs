@@ -1,33 +1,47 @@
-//! What a leaf's last user left written on the leaf itself (in [`mark::LEAF`]): the knobs as they are and the counters as they
-//! stood, so that the next call needn't write and read all that before its command starts. A leaf in use, or whose launcher
-//! was killed, has no such note.
+//! What a leaf's last user left written on the leaf itself (in [`mark::LEAF`]): the knobs as they are, what they were reckoned
+//! from, and the counters as they stood, so that the next call needn't read and write all that before its command starts. A
+//! leaf in use, or whose launcher was killed, has no such note.
 
 use super::dir::Dir;
-use super::limits::LeafLimits;
+use super::limits::{Context, LeafLimits, Shown};
 use super::mark;
+use super::place::Session;
 use super::usage::Counters;
 use crate::class::Class;
 use nix::errno::Errno;
 
 /// Of the words below; another number is another version's, and says nothing.
-const VERSION: u64 = 1;
-/// Generation and class, which every leaf has; then the version, the knobs, the counters.
-const WORDS: usize = 3 + KNOBS + COUNTERS;
+const VERSION: u64 = 2;
+/// Generation and class, which every leaf has; then the version, the knobs, what they were reckoned from, the counters.
+const WORDS: usize = 3 + KNOBS + BASIS + COUNTERS;
 const KNOBS: usize = 6;
-const COUNTERS: usize = 13;
+const BASIS: usize = 4;
+const COUNTERS: usize = 9;
 
 /// An idle leaf as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idle {
     knobs: [u64; KNOBS],
+    basis: [u64; BASIS],
     /// The counters as they stood at the end.
     pub counters: Counters,
 }
 
 impl Idle {
-    /// A leaf with these knobs that is left with these counters.
-    pub fn new(limits: &LeafLimits, counters: Counters) -> Idle {
-        Idle { knobs: knobs(limits), counters }
+    /// A leaf of this session with these knobs that is left with these counters.
+    pub fn new(session: &Session, limits: &LeafLimits, counters: Counters) -> Idle {
+        let shown = session.shown();
+        let basis = [session.origin, or_max(shown.high), or_max(shown.max), or_max(session.budget())];
+        Idle { knobs: knobs(limits), basis, counters }
+    }
+
+    /// What its last user found the limits around it to be; none if it was called from somewhere else. They seldom change, and
+    /// the call that goes by them looks for itself once its command runs.
+    pub fn context(&self, session: &Session) -> Option<Context> {
+        let [origin, high, max, budget] = self.basis;
+        let limit = |word: u64| (word != u64::MAX).then_some(word);
+        let shown = Shown { high: limit(high), max: limit(max) };
+        (origin == session.origin).then_some(Context { shown, budget: limit(budget), available: None })
     }
 
     /// Does it have these knobs already?
@@ -47,9 +61,11 @@ impl Idle {
             *word = u64::from_ne_bytes(bytes.try_into().ok()?);
         }
         let (head, rest) = words.split_at(3);
-        let (knobs, counters) = rest.split_at(KNOBS);
+        let (knobs, rest) = rest.split_at(KNOBS);
+        let (basis, counters) = rest.split_at(BASIS);
         (head[2] == VERSION).then_some(Idle {
             knobs: knobs.try_into().ok()?,
+            basis: basis.try_into().ok()?,
             counters: Counters::of_words(counters.try_into().ok()?),
         })
     }
@@ -57,7 +73,7 @@ impl Idle {
     /// Writes it on the leaf.
     pub fn write(&self, leaf: &Dir, generation: u64, class: Class) -> Result<(), Errno> {
         let mut bytes = [0; WORDS * 8];
-        let words = [generation, class as u64, VERSION].into_iter().chain(self.knobs);
+        let words = [generation, class as u64, VERSION].into_iter().chain(self.knobs).chain(self.basis);
         for (place, word) in bytes.chunks_exact_mut(8).zip(words.chain(self.counters.words())) {
             place.copy_from_slice(&word.to_ne_bytes());
         }
@@ -74,7 +90,6 @@ pub fn in_use(leaf: &Dir, generation: u64, class: Class) -> Result<(), Errno> {
 }
 
 fn knobs(limits: &LeafLimits) -> [u64; KNOBS] {
-    let or_max = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     [
         or_max(limits.max),
         or_max(limits.high),
@@ -83,4 +98,8 @@ fn knobs(limits: &LeafLimits) -> [u64; KNOBS] {
         u64::from(limits.cpu_weight),
         or_max(limits.pids_max.map(u64::from)),
     ]
+}
+
+fn or_max(limit: Option<u64>) -> u64 {
+    limit.unwrap_or(u64::MAX)
 }

@@ -5,10 +5,11 @@ use super::files::{Files, State};
 use super::idle::Idle;
 use super::limits::LeafLimits;
 use super::place::Session;
-use super::usage::{self, Counters, Usage};
+use super::usage::{self, Counters, Stalls, Usage};
 use crate::class::Class;
 use crate::policy::compiled::OnExit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 /// Leaves `<class>-0` to `<class>-15` are kept for the next calls; any further ones are removed after use. 8 classes of
 /// these stay well below the 250 descendants that a pod under the kubelet may have.
@@ -16,6 +17,9 @@ pub const POOL_SIZE: u64 = 16;
 /// A leaf that holds more than this when idle (page cache, tmpfs) isn't used again: 300 MB of left-over tmpfs have hung the
 /// next call (architecture.md, section 3).
 pub const IDLE_MAX: u64 = 16 << 20;
+
+/// The stalls of a call that is over sooner aren't asked for: it hasn't waited for anything that would be worth telling.
+const BRIEF: Duration = Duration::from_millis(20);
 
 /// A claimed leaf. Dropping it lets the claim go; [`Leaf::release`] tidies up.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Leaf {
     pub limits: LeafLimits,
     /// The counters at the claim.
     pub start: Counters,
+    /// The stalls before this call, once it has settled.
+    pub stalls: Option<Stalls>,
     /// OOMs for the budget of all calls before this one.
     pub budget_ooms: u64,
     /// Its files, as far as they are open.
@@ -96,18 +102,22 @@ impl Leaf {
         self.files.keep(fds);
     }
 
-    /// What needn't be done before the command starts: to be done while it does.
-    pub fn settle(&mut self, session: &Session) {
+    /// What needn't be done before the command starts: to be done while it does. `limits` are those of here and now.
+    pub fn settle(&mut self, session: &Session, limits: &LeafLimits) {
         if std::mem::take(&mut self.unsure) {
-            // A program may have changed its own leaf's knobs behind its launcher's back.
+            // The limits around it may have changed since its last use, and a program its own leaf's knobs.
+            self.limits = *limits;
             self.lacks.extend(self.limits.write(&self.dir).unwrap_or_default());
         }
+        // As they were when the command started: for the first stall it takes longer than that.
+        self.stalls = Stalls::read(&self.dir);
         self.budget_ooms = usage::local_ooms(&session.calls);
         self.files.open(&self.dir);
     }
 
-    /// What the call has used so far; to be asked when its shell has ended. `high` is memory.high as it is now.
-    pub fn finish(&mut self, session: &Session, high: Option<u64>) -> Usage {
+    /// What the call has used so far; to be asked when its shell has ended, after it has run for so long. `high` is memory.high
+    /// as it is now.
+    pub fn finish(&mut self, session: &Session, high: Option<u64>, lasted: Duration) -> Usage {
         // Asked first: what is empty counts no further.
         let mut state = self.files.state(&self.dir);
         let mut now = Counters::read(&self.dir, &mut self.files);
@@ -117,12 +127,15 @@ impl Leaf {
             now = Counters::read(&self.dir, &mut self.files);
         }
         if let Ok(state) = state {
-            self.end = Some((state, Idle::new(&LeafLimits { high, ..self.limits }, now)));
+            self.end = Some((state, Idle::new(session, &LeafLimits { high, ..self.limits }, now)));
         }
         let counters = now.since(&self.start);
         let oom_owner = usage::oom_owner(&counters, self.budget_ooms, &self.dir, &session.calls);
         let populated_after = state.is_ok_and(|state| state.populated);
-        Usage { memory_peak: self.peak(), counters, populated_after, oom_owner }
+        // The kernel takes longer to write these three than all the others together.
+        let now = (lasted >= BRIEF).then(|| Stalls::read(&self.dir)).flatten();
+        let stalls = now.zip(self.stalls).map(|(now, start)| now.since(&start));
+        Usage { memory_peak: self.peak(), counters, stalls, populated_after, oom_owner }
     }
 
     fn peak(&self) -> Option<u64> {

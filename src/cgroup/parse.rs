@@ -27,11 +27,13 @@ pub fn keyed(text: &[u8], key: &[u8]) -> Option<u64> {
 
 /// The totals in µs of a pressure file's lines: `some`, and `full` where the file has it.
 pub fn pressure(text: &[u8]) -> Option<(u64, Option<u64>)> {
-    let total = |kind: &[u8]| {
-        let line = text.split(|&b| b == b'\n').find(|l| l.starts_with(kind))?;
-        number(line.split(|&b| b == b' ').find_map(|word| word.strip_prefix(b"total="))?)
+    let total = |line: &[u8], kind: &[u8]| {
+        let from = line.starts_with(kind).then(|| line.iter().rposition(|&b| b == b' '))??;
+        number(line[from + 1..].strip_prefix(b"total=")?)
     };
-    Some((total(b"some ")?, total(b"full ")))
+    let mut lines = text.split(|&b| b == b'\n');
+    let some = total(lines.next()?, b"some ")?;
+    Some((some, lines.next().and_then(|line| total(line, b"full "))))
 }
 
 /// Writes a number and a newline to the end of `buf` and returns that part: knobs are written without allocating.

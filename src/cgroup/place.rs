@@ -44,13 +44,25 @@ pub struct Env<'a> {
 pub struct Session {
     /// The budget: the parent of the leaves.
     pub calls: Dir,
-    /// The limits that the command would have been under, and seen, without agentsh; those of `calls/` not among them.
-    pub shown: Shown,
-    /// memory.max of `calls/`, once it has been asked for.
+    /// Tells callers that are under other limits apart: a hash of our own cgroup's path.
+    pub origin: u64,
+    /// The directories of the cgroups whose limits the command would have been under without agentsh.
+    above: Vec<PathBuf>,
+    shown: OnceLock<Shown>,
     budget: OnceLock<Option<u64>>,
 }
 
 impl Session {
+    /// The limits that the command would have been under, and seen, without agentsh, as they were when first asked for; those
+    /// of `calls/` not among them.
+    pub fn shown(&self) -> Shown {
+        *self.shown.get_or_init(|| {
+            let mut shown = Shown::default();
+            self.above.iter().for_each(|directory| shown.under(directory));
+            shown
+        })
+    }
+
     /// memory.max of `calls/` in bytes, as it was when first asked for; none is `max`.
     pub fn budget(&self) -> Option<u64> {
         *self.budget.get_or_init(|| self.calls.read_max("memory.max").unwrap_or(None))
@@ -231,24 +243,25 @@ impl Search<'_> {
     /// The limits that a leaf in `calls/` escapes: of our own cgroup and upwards, to where `calls/` branches off; and
     /// those of the session, which the command would have seen as its container's.
     fn session(&self, calls: Dir, base: Option<&Path>) -> Place {
-        let mut shown = Shown::default();
-        for cgroup in self.own.ancestors() {
-            let shared = base.is_some_and(|b| b.starts_with(cgroup) && b != cgroup);
-            if shared || cgroup.parent().is_none() && base.is_none() {
-                break;
-            }
-            self.show(&mut shown, cgroup);
-        }
-        if let Some(base) = base.filter(|b| !self.own.starts_with(b)) {
-            self.show(&mut shown, base);
-        }
-        Place::Session(Box::new(Session { calls, shown, budget: OnceLock::new() }))
+        let ours = self.own.ancestors().take_while(|cgroup| {
+            let shared = base.is_some_and(|b| b.starts_with(cgroup) && b != *cgroup);
+            !shared && (cgroup.parent().is_some() || base.is_some())
+        });
+        let elsewhere = base.filter(|b| !self.own.starts_with(b));
+        let directory = |cgroup| mount::directories(self.mounts, cgroup).next();
+        Place::Session(Box::new(Session {
+            above: ours.chain(elsewhere).filter_map(directory).collect(),
+            origin: fnv(self.own.as_os_str().as_bytes()),
+            calls,
+            shown: OnceLock::new(),
+            budget: OnceLock::new(),
+        }))
     }
+}
 
-    fn show(&self, shown: &mut Shown, cgroup: &Path) {
-        let directory: Option<PathBuf> = mount::directories(self.mounts, cgroup).next();
-        if let Some(directory) = directory {
-            shown.under(&directory);
-        }
-    }
+/// FNV-1a: to tell a few paths apart.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -19,10 +19,6 @@ pub struct Counters {
     pub pids_max: u64,
     pub cpu_user_us: u64,
     pub cpu_sys_us: u64,
-    pub memory_some_us: u64,
-    pub memory_full_us: u64,
-    pub cpu_some_us: u64,
-    pub io_some_us: u64,
 }
 
 impl Counters {
@@ -46,17 +42,11 @@ impl Counters {
             counters.cpu_user_us = keyed(text, b"user_usec").unwrap_or(0);
             counters.cpu_sys_us = keyed(text, b"system_usec").unwrap_or(0);
         }
-        let mut total = |name| files.read(leaf, name, &mut buf).ok().and_then(pressure);
-        if let Some((some, full)) = total(Name::MemoryPressure) {
-            (counters.memory_some_us, counters.memory_full_us) = (some, full.unwrap_or(0));
-            counters.cpu_some_us = total(Name::CpuPressure).map_or(0, |(some, _)| some);
-            counters.io_some_us = total(Name::IoPressure).map_or(0, |(some, _)| some);
-        }
         counters
     }
 
     /// All of them, in the order of the fields.
-    pub fn words(&self) -> [u64; 13] {
+    pub fn words(&self) -> [u64; 9] {
         [
             self.low,
             self.high,
@@ -67,39 +57,50 @@ impl Counters {
             self.pids_max,
             self.cpu_user_us,
             self.cpu_sys_us,
-            self.memory_some_us,
-            self.memory_full_us,
-            self.cpu_some_us,
-            self.io_some_us,
         ]
     }
 
     /// The reverse of [`Counters::words`].
-    pub fn of_words(words: [u64; 13]) -> Counters {
-        let [low, high, max, oom, oom_kill, oom_group_kill, pids_max, cpu_user_us, cpu_sys_us, rest @ ..] =
-            words;
-        let [memory_some_us, memory_full_us, cpu_some_us, io_some_us] = rest;
-        Counters {
-            low,
-            high,
-            max,
-            oom,
-            oom_kill,
-            oom_group_kill,
-            pids_max,
-            cpu_user_us,
-            cpu_sys_us,
-            memory_some_us,
-            memory_full_us,
-            cpu_some_us,
-            io_some_us,
-        }
+    pub fn of_words(words: [u64; 9]) -> Counters {
+        let [low, high, max, oom, oom_kill, oom_group_kill, pids_max, cpu_user_us, cpu_sys_us] = words;
+        Counters { low, high, max, oom, oom_kill, oom_group_kill, pids_max, cpu_user_us, cpu_sys_us }
     }
 
     /// What was added since `start`.
     pub fn since(&self, start: &Counters) -> Counters {
         let (now, then) = (self.words(), start.words());
         Counters::of_words(std::array::from_fn(|i| now[i].saturating_sub(then[i])))
+    }
+}
+
+/// How long a leaf's processes stood still, in µs: the totals of its pressure files, which only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // as the log's fields
+pub struct Stalls {
+    pub memory_some_us: u64,
+    pub memory_full_us: u64,
+    pub cpu_some_us: u64,
+    pub io_some_us: u64,
+}
+
+impl Stalls {
+    /// Reads them; none without PSI.
+    pub fn read(leaf: &Dir) -> Option<Stalls> {
+        let total = |file| pressure(leaf.read(file, &mut [0; SHORT]).ok()?);
+        let (memory_some_us, full) = total("memory.pressure")?;
+        let some = |file| total(file).map_or(0, |(some, _)| some);
+        let (cpu_some_us, io_some_us) = (some("cpu.pressure"), some("io.pressure"));
+        Some(Stalls { memory_some_us, memory_full_us: full.unwrap_or(0), cpu_some_us, io_some_us })
+    }
+
+    /// What was added since `start`.
+    pub fn since(&self, start: &Stalls) -> Stalls {
+        Stalls {
+            memory_some_us: self.memory_some_us.saturating_sub(start.memory_some_us),
+            memory_full_us: self.memory_full_us.saturating_sub(start.memory_full_us),
+            cpu_some_us: self.cpu_some_us.saturating_sub(start.cpu_some_us),
+            io_some_us: self.io_some_us.saturating_sub(start.io_some_us),
+        }
     }
 }
 
@@ -110,6 +111,8 @@ pub struct Usage {
     pub memory_peak: Option<u64>,
     /// The counters' growth.
     pub counters: Counters,
+    /// The stalls; none of a call that is over too soon for any, or without PSI.
+    pub stalls: Option<Stalls>,
     /// Does anything live on in the leaf?
     pub populated_after: bool,
     /// Whose limit the OOM killer acted for, if it took a process of this call.
@@ -187,11 +190,13 @@ mod tests {
         file("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=8\n");
         let read = Counters::read(&dir, &mut Files::default());
         assert_eq!((read.high, read.max, read.oom, read.oom_kill, read.pids_max), (7, 2, 1, 3, 4));
+        assert_eq!((read.cpu_user_us, read.cpu_sys_us), (5, 4));
+        let stalls = Stalls { memory_some_us: 11, memory_full_us: 6, cpu_some_us: 0, io_some_us: 8 };
+        assert_eq!(Stalls::read(&dir), Some(stalls));
         assert_eq!(
-            (read.cpu_user_us, read.cpu_sys_us, read.memory_some_us, read.memory_full_us),
-            (5, 4, 11, 6)
+            stalls.since(&Stalls { io_some_us: 3, ..stalls }),
+            Stalls { io_some_us: 5, ..Stalls::default() }
         );
-        assert_eq!((read.io_some_us, read.cpu_some_us), (8, 0));
         let earlier = Counters { high: 5, ..read };
         assert_eq!(read.since(&earlier), Counters { high: 2, ..Counters::default() });
         assert_eq!(Counters::of_words(read.words()), read);

@@ -11,7 +11,7 @@ use crate::cgroup::place::{self, Place, Session};
 use crate::class::Class;
 use crate::classify::{self, Context, Verdict};
 use crate::log::record::{Placement, Record};
-use crate::policy::compiled::Policy;
+use crate::policy::compiled::{Knobs, Policy};
 use crate::policy::resolve::{self, Request, Resolved};
 use crate::sys::args::Args;
 use crate::sys::process;
@@ -24,13 +24,11 @@ pub struct Call {
     /// What the command is.
     pub verdict: Verdict,
     /// The policies in force.
-    pub policy: Policy,
+    pub policy: Box<Policy>,
     /// What the call may have.
     pub resolved: Resolved,
     /// Where its leaf goes; none in degraded mode.
     pub session: Option<Box<Session>>,
-    /// The session's budget in bytes.
-    pub budget: Option<u64>,
     /// The log record, as far as it is known.
     pub record: Record,
 }
@@ -80,17 +78,33 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
         }
     };
     record.session = session.as_ref().map(|s| s.name().to_owned());
-    let budget = session.as_ref().and_then(|s| {
-        let context = s.context(policy.class(verdict.class));
-        context.budget.or(context.shown.max).or(context.shown.high).or(context.available)
-    });
     let hint = verdict.hint.as_deref().or(env.hint);
     record.hint = hint.map(|h| String::from_utf8_lossy(h).into_owned());
-    let request =
-        Request { class: verdict.class, overrides: &verdict.overrides, hooks: verdict.hooks, hint, budget };
+    let mut request = Request {
+        class: verdict.class,
+        overrides: &verdict.overrides,
+        hooks: verdict.hooks,
+        hint,
+        budget: None,
+    };
+    if resolve::asks_for_budget(&policy, &request) {
+        request.budget = budget(session.as_deref(), policy.class(verdict.class));
+    }
     let resolved = resolve::resolve(&policy, &request);
-    let call = Box::new(Call { verdict, policy, resolved, session, budget, record });
+    let call = Box::new(Call { verdict, policy, resolved, session, record });
     if reason.is_some() { Planned::Logged(call) } else { Planned::Call(call) }
+}
+
+impl Call {
+    /// What the session's calls have together, in bytes: their budget, else the nearest limit, else what the machine had.
+    pub fn budget(&self) -> Option<u64> {
+        budget(self.session.as_deref(), self.policy.class(self.verdict.class))
+    }
+}
+
+fn budget(session: Option<&Session>, knobs: &Knobs) -> Option<u64> {
+    let context = session?.context(knobs);
+    context.budget.or(context.shown.max).or(context.shown.high).or(context.available)
 }
 
 /// Adds a reason to the record's.

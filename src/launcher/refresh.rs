@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The policy, and what is wrong with the files it comes from.
-pub fn policy(env: &Env, args: &Args, cwd: Option<&Path>) -> (Policy, Option<String>) {
+pub fn policy(env: &Env, args: &Args, cwd: Option<&Path>) -> (Box<Policy>, Option<String>) {
     let places = places(env, cwd);
     let mut loaded = store::load(&places);
     if loaded.state == (State::Stale { compile: true }) && compile(&places, args) {

@@ -30,22 +30,23 @@ pub fn outcome(change: Change) -> Outcome {
 
 /// What is known of the ended call; completes its record and gives its leaf back, unless what lives on in it is to be feared.
 pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Facts, Option<Leaf>) {
+    let budget = call.budget();
     let record = &mut call.record;
     let mut facts = Facts::quiet(call.verdict.class, record.duration);
     (record.cpu_user, record.cpu_sys) = (used.user, used.system);
     record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
     let (Some(session), Some((mut leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
-    let usage = leaf.finish(session, governed.high);
+    let usage = leaf.finish(session, governed.high, record.duration);
     let counted = usage.counters;
     used_by(record, &leaf, &usage, &governed);
     facts.peak = usage.memory_peak;
     facts.oom_kills = counted.oom_kill;
     facts.oom_group = leaf.limits.oom_group;
     facts.limit = usage.oom_owner.map(limit_hit).or(Some(match governed.killed {
-        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: call.budget },
+        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: budget },
         _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
     }));
-    facts.hint_room = call.budget;
+    facts.hint_room = budget;
     (facts.slowed, facts.gave_way, facts.held) = (governed.slowed, governed.gave_way, governed.held);
     facts.killed = record.killed;
     facts.earlier = governed.bombs.iter().map(|bomb| (bomb.class, bomb.limit)).collect();
@@ -83,11 +84,11 @@ pub fn used_by(record: &mut Record, leaf: &Leaf, usage: &Usage, governed: &Verdi
         oom_group_kill: counted.oom_group_kill,
         pids: counted.pids_max,
     });
-    record.pressure = Some(Pressure {
-        memory_some_us: counted.memory_some_us,
-        memory_full_us: counted.memory_full_us,
-        cpu_some_us: counted.cpu_some_us,
-        io_some_us: counted.io_some_us,
+    record.pressure = usage.stalls.map(|stalls| Pressure {
+        memory_some_us: stalls.memory_some_us,
+        memory_full_us: stalls.memory_full_us,
+        cpu_some_us: stalls.cpu_some_us,
+        io_some_us: stalls.io_some_us,
     });
     record.killed = governed.killed.map(|reason| match reason {
         Reason::Stalled(time) => Why::Stalled(time),

@@ -7,6 +7,7 @@ use super::report;
 use super::sentinel::Sentinel;
 use super::supervise::{Guard, Supervision};
 use super::voice::Voice;
+use crate::cgroup::claim::Wish;
 use crate::cgroup::governor::Governor;
 use crate::cgroup::leaf::Leaf;
 use crate::log::record::{LeafName, Placement};
@@ -95,7 +96,7 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
 /// Claims the call's leaf. Without one it runs all the same.
 fn claim(call: &mut Call) -> Option<Leaf> {
     let session = call.session.as_ref()?;
-    match session.claim(call.verdict.class, &session.limits(&call.resolved.knobs)) {
+    match session.claim(call.verdict.class, Wish::Knobs(&call.resolved.knobs)) {
         Ok(leaf) => {
             let (cgroup_id, generation) = (leaf.id, leaf.generation);
             call.record.leaf = Some(LeafName { name: leaf.name().into(), cgroup_id, generation });
@@ -112,7 +113,7 @@ fn claim(call: &mut Call) -> Option<Leaf> {
 /// Does what the leaf needed not before the start, and notes what isn't in force in it.
 fn settle(call: &mut Call, leaf: &mut Option<Leaf>) {
     if let (Some(session), Some(leaf)) = (&call.session, leaf) {
-        leaf.settle(session);
+        leaf.settle(session, &session.limits(&call.resolved.knobs));
         if !leaf.lacks.is_empty() {
             note(&mut call.record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
         }

@@ -102,7 +102,17 @@ impl Object {
 pub fn escape(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
-    for c in text.chars() {
+    let mut rest = text;
+    // Most texts need no escape at all, which is seen fastest without looking for the place.
+    if !text.bytes().fold(false, |any, byte| any | may_need_escape(byte)) {
+        out.push_str(text);
+        rest = "";
+    }
+    while let Some(at) = rest.bytes().position(may_need_escape) {
+        out.push_str(&rest[..at]);
+        let mut chars = rest[at..].chars();
+        let Some(c) = chars.next() else { break };
+        rest = chars.as_str();
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -116,7 +126,13 @@ pub fn escape(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+/// 0xC2 begins the characters U+0080 to U+00BF, the C1 controls among them.
+fn may_need_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1F | 0x7F | 0xC2)
 }
 
 #[cfg(test)]

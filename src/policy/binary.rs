@@ -50,7 +50,7 @@ pub struct Compiled {
     /// What was read, and how it looked: while all of it looks so, the policy is fresh.
     pub watched: Vec<Source>,
     /// The policy.
-    pub policy: Policy,
+    pub policy: Box<Policy>,
 }
 
 /// What is kept of a compilation that failed: the next launcher shall not try again before a source changes.
@@ -207,7 +207,7 @@ mod tests {
     use crate::policy::builtin;
     use proptest::prelude::*;
 
-    fn of(policy: Policy) -> Compiled {
+    fn of(policy: Box<Policy>) -> Compiled {
         let watched = vec![Source { path: "/etc/x".into(), layer: Layer::System, stamp: None }];
         Compiled { key: "folder /etc".into(), watched, policy }
     }

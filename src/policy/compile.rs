@@ -23,7 +23,7 @@ pub struct Outcome {
     /// Errors and warnings, file by file.
     pub problems: Vec<Problem>,
     /// The policy: with all errors left out, so only in force if there are none.
-    pub policy: Policy,
+    pub policy: Box<Policy>,
 }
 
 impl Outcome {

@@ -38,6 +38,19 @@ pub struct Resolved {
     pub notes: Vec<String>,
 }
 
+/// Does what this call gets depend on the budget? Then it has to be read before.
+pub fn asks_for_budget(policy: &Policy, request: &Request<'_>) -> bool {
+    let shares = |class| {
+        let knobs = policy.class(class);
+        let amounts = [knobs.memory_high.value, knobs.memory_max.value, knobs.swap_max.value];
+        amounts.iter().any(|amount| matches!(amount, Amount::Permille(_)))
+    };
+    request.hint.is_some()
+        || !request.overrides.is_empty()
+        || shares(request.class)
+        || request.hooks && shares(Class::Run)
+}
+
 /// Resolves what the leaf of a call gets. Never fails: what can't be obeyed is noted.
 pub fn resolve(policy: &Policy, request: &Request<'_>) -> Resolved {
     let mut notes = Vec::new();

@@ -22,7 +22,7 @@ pub const COMPILE_WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The policy.
-    pub policy: Policy,
+    pub policy: Box<Policy>,
     /// Is it the one that the files of now say?
     pub state: State,
     /// What is wrong, for the log and for doctor; with the file, line and column where a file is.
@@ -151,7 +151,7 @@ fn cached(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Loaded {
 }
 
 /// Without any compiled form of these inputs: what lies below the workspace's file.
-fn below(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Policy {
+fn below(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Box<Policy> {
     match (base, &inputs.base, &inputs.workspace) {
         (Some(base), ..) => base.policy,
         (None, Base::Folder(_) | Base::Yaml(_), Some(_)) => {

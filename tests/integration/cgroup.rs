@@ -3,6 +3,7 @@
 
 mod tree;
 
+use agentsh::cgroup::claim::Wish;
 use agentsh::cgroup::leaf::POOL_SIZE;
 use agentsh::cgroup::news::{self, Killed};
 use agentsh::cgroup::session;
@@ -117,7 +118,7 @@ fn leaves_are_used_again_and_two_calls_at_once_have_two() {
     assert_eq!(second.release(&session, OnExit::Keep), Released::Pooled);
     let again = claim(&session);
     assert!(again.reused && again.id == id && again.generation > generation);
-    let test = session.claim(Class::Test, &limits()).unwrap();
+    let test = session.claim(Class::Test, Wish::Limits(&limits())).unwrap();
     assert_eq!(test.name(), "test-0");
 }
 
@@ -130,7 +131,7 @@ fn what_the_tree_does_not_offer_is_named_and_the_leaf_works_without() {
     assert_eq!(leaf.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", leaf.lacks);
     assert_eq!(leaf.lacks.contains(&"pids.max"), !controllers.contains("pids"));
     let mut sleeper = Sleeper::in_cgroup(leaf.dir.path());
-    let usage = leaf.finish(&session, limits().high);
+    let usage = leaf.finish(&session, limits().high, Duration::from_secs(1));
     assert!(usage.populated_after && usage.oom_owner.is_none());
     assert_eq!(leaf.release(&session, OnExit::Kill), Released::Killed);
     assert!(sleeper.ends());
@@ -141,7 +142,7 @@ fn a_leaf_left_in_order_is_taken_as_it_is_and_made_sure_of_later() {
     let tree = Tree::new();
     let session = tree.session("s");
     let end = |mut leaf: Leaf, high| {
-        leaf.finish(&session, high);
+        leaf.finish(&session, high, Duration::from_secs(1));
         leaf.release(&session, OnExit::Keep)
     };
     let first = claim(&session);
@@ -150,13 +151,14 @@ fn a_leaf_left_in_order_is_taken_as_it_is_and_made_sure_of_later() {
 
     let mut second = claim(&session);
     assert!(second.reused && second.unsure && second.lacks.is_empty());
-    second.settle(&session);
+    second.settle(&session, &limits());
     let controllers = fs::read_to_string(tree.path.join("cgroup.controllers")).unwrap();
     assert!(!second.unsure);
     assert_eq!(second.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", second.lacks);
     assert_eq!(end(second, limits().high), Released::Pooled);
 
-    let other = session.claim(Class::Explore, &LeafLimits { cpu_weight: 7, ..limits() }).unwrap();
+    let other =
+        session.claim(Class::Explore, Wish::Limits(&LeafLimits { cpu_weight: 7, ..limits() })).unwrap();
     assert!(other.reused && !other.unsure, "other knobs are written at once");
     drop(other);
     let after_kill = claim(&session);
@@ -171,7 +173,7 @@ fn a_leaf_with_survivors_is_not_left_in_order() {
     let session = tree.session("s");
     let mut leaf = claim(&session);
     let mut server = Sleeper::in_cgroup(leaf.dir.path());
-    assert!(leaf.finish(&session, limits().high).populated_after);
+    assert!(leaf.finish(&session, limits().high, Duration::from_secs(1)).populated_after);
     assert_eq!(leaf.release(&session, OnExit::Keep), Released::Survivors);
     server.0.kill().unwrap();
     server.0.wait().unwrap();
@@ -258,8 +260,9 @@ fn sixty_four_calls_at_once_get_leaves_of_their_own_and_none_is_left_over() {
     let session = tree.session("s");
     for _ in 0..3 {
         let held: Vec<Leaf> = std::thread::scope(|threads| {
-            let claims: Vec<_> =
-                (0..64).map(|_| threads.spawn(|| session.claim(Class::Run, &limits()))).collect();
+            let claims: Vec<_> = (0..64)
+                .map(|_| threads.spawn(|| session.claim(Class::Run, Wish::Limits(&limits()))))
+                .collect();
             claims.into_iter().filter_map(|c| c.join().unwrap().ok()).collect()
         });
         // Beyond the pool a process has four names, and these are 64 threads of one.
@@ -306,12 +309,12 @@ fn a_leaf_removed_underneath_is_no_trouble() {
     let session = tree.session("s");
     let mut leaf = claim(&session);
     fs::remove_dir(leaf.dir.path()).unwrap();
-    assert!(!leaf.finish(&session, limits().high).populated_after);
+    assert!(!leaf.finish(&session, limits().high, Duration::from_secs(1)).populated_after);
     leaf.release(&session, OnExit::Keep);
     assert_eq!(claim(&session).name(), "explore-0");
     fs::remove_dir(session.calls.path().join("explore-0")).unwrap();
     fs::remove_dir(session.calls.path()).unwrap();
-    let refused = session.claim(Class::Explore, &limits()).unwrap_err();
+    let refused = session.claim(Class::Explore, Wish::Limits(&limits())).unwrap_err();
     assert!(refused.to_string().starts_with("no leaf in "), "{refused}");
 }
 
@@ -321,7 +324,7 @@ fn a_full_session_says_so() {
     let session = tree.session("s");
     fs::write(tree.path.join("s/cgroup.max.descendants"), "3").unwrap();
     let _only = claim(&session);
-    let refused = session.claim(Class::Explore, &limits()).unwrap_err();
+    let refused = session.claim(Class::Explore, Wish::Limits(&limits())).unwrap_err();
     assert!(refused.to_string().contains("cgroup.max.descendants"), "{refused}");
 }
 
@@ -342,7 +345,7 @@ fn a_session_is_removed_when_nothing_lives_in_it() {
 fn a_leaf_is_known_as_one_even_where_its_name_is_hidden() {
     let tree = Tree::new();
     let session = tree.session("s");
-    let leaf = session.claim(Class::Build, &limits()).unwrap();
+    let leaf = session.claim(Class::Build, Wish::Limits(&limits())).unwrap();
     // What a process sees after `unshare --cgroup` and a new mount: its leaf is the root.
     let mounts = [mount::Mount { root: "/".into(), point: leaf.dir.path().into() }];
     let found = delegate::candidate(Path::new("/"), &mounts).unwrap();

@@ -1,5 +1,6 @@
 //! A subtree of cgroups for a test, with sessions, leaves and processes in it.
 
+use agentsh::cgroup::claim::Wish;
 use agentsh::cgroup::session::{self, Spec};
 use agentsh::cgroup::{Env, Leaf, LeafLimits, Place, Session, locate, mount};
 use agentsh::cgroup::{dir::Dir, mark};
@@ -119,7 +120,7 @@ pub fn limits() -> LeafLimits {
 }
 
 pub fn claim(session: &Session) -> Leaf {
-    session.claim(Class::Explore, &limits()).unwrap()
+    session.claim(Class::Explore, Wish::Limits(&limits())).unwrap()
 }
 
 pub fn leaves(session: &Session) -> Vec<String> {

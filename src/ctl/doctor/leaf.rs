@@ -1,6 +1,7 @@
 //! Tier 1: finds the session as a call would, claims a leaf in it and looks which of its knobs the kernel took.
 
 use super::check::{Check, Tier};
+use crate::cgroup::claim::Wish;
 use crate::cgroup::{self, Env, Place, Session, own};
 use crate::class::Class;
 use crate::policy::compiled::{OnExit, Policy};
@@ -61,7 +62,7 @@ fn remedy(why: &str) -> String {
 fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
     let knobs = policy.class(Class::Other);
     let limits = session.limits(knobs);
-    let mut leaf = match session.claim(Class::Other, &limits) {
+    let mut leaf = match session.claim(Class::Other, Wish::Limits(&limits)) {
         Ok(leaf) => leaf,
         Err(error) => {
             let remedy = "start the agent in a session of its own: `agentshctl run -- COMMAND`";
@@ -69,7 +70,7 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
         }
     };
     let found = format!("claimed {} in {}", leaf.name(), session.calls.path().display());
-    leaf.settle(session);
+    leaf.settle(session, &limits);
     let lacks = leaf.lacks.clone();
     leaf.release(session, OnExit::Keep);
 
@@ -97,7 +98,7 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
 /// Does anything bound all calls together?
 fn budget(session: &Session) -> Check {
     let own = session.calls.read_max("memory.max").ok().flatten();
-    match own.or(session.shown.max) {
+    match own.or(session.shown().max) {
         Some(bytes) => {
             let whose = if own.is_some() { "calls/" } else { "a level above" };
             Check::ok(Tier::One, "budget", format!("memory.max of {whose} is {} MiB", bytes >> 20))
