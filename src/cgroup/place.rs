@@ -81,10 +81,9 @@ impl Session {
     /// The session in this cgroup, as a program in its `agent/` finds it.
     pub fn of(base: &Dir) -> Result<Session, Errno> {
         let (agent, calls) = (base.child("agent")?, base.child("calls")?);
-        let mut shown = Shown::default();
-        shown.under(agent.path());
-        shown.under(base.path());
-        Ok(Session { calls, shown, budget: OnceLock::new() })
+        let above = vec![agent.path().to_owned(), base.path().to_owned()];
+        let origin = fnv(agent.path().as_os_str().as_bytes());
+        Ok(Session { calls, origin, above, shown: OnceLock::new(), budget: OnceLock::new() })
     }
 
     /// The session's own directory, where it can be reached.

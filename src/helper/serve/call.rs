@@ -6,6 +6,7 @@
 
 use super::judge::{self, Starter};
 use super::process::Held;
+use crate::cgroup::claim::Wish;
 use crate::cgroup::dir::Dir;
 use crate::cgroup::governor::Governor;
 use crate::cgroup::leaf::Leaf;
@@ -61,19 +62,19 @@ pub fn attend(id: Process) {
     }
     let Ok(session) = Session::of(&at.base) else { return };
     let knobs = knobs(&policy, &verdict, &held, &session);
-    let Ok(mut leaf) = session.claim(verdict.class, &session.limits(&knobs)) else { return };
+    let Ok(mut leaf) = session.claim(verdict.class, Wish::Knobs(&knobs)) else { return };
     if !enter(&held, &at, &leaf) {
         leaf.release(&session, knobs.on_exit.value);
         return;
     }
     followers(&held, &at, &leaf);
-    leaf.settle(&session);
+    leaf.settle(&session, &session.limits(&knobs));
     let mut record = record(&verdict, &seen.argv, &held, &at);
     let identity = LeafName { name: leaf.name().into(), cgroup_id: leaf.id, generation: leaf.generation };
     record.leaf = Some(identity);
     let ended = watch(&held, &leaf, &session);
     record.duration = since(exec.process.started_ns);
-    let usage = leaf.finish(&session, ended.high);
+    let usage = leaf.finish(&session, ended.high, record.duration);
     report::used_by(&mut record, &leaf, &usage, &ended);
     leaf.release(&session, knobs.on_exit.value);
     write(&record, &policy);
