@@ -14,6 +14,7 @@ use agentsh::policy::compiled::OnExit;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use tree::*;
 
 #[test]

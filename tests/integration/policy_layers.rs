@@ -22,7 +22,7 @@ fn lay(policy: &mut Policy, file: &str, yaml: &str, layer: Layer) -> Vec<String>
     problems.iter().map(Problem::to_string).collect()
 }
 
-fn system(yaml: &str) -> Policy {
+fn system(yaml: &str) -> Box<Policy> {
     let mut policy = builtin::policy();
     assert_eq!(lay(&mut policy, "/etc/a.yaml", yaml, Layer::System), Vec::<String>::new());
     policy
