@@ -19,7 +19,7 @@ pub const POOL_SIZE: u64 = 16;
 pub const IDLE_MAX: u64 = 16 << 20;
 
 /// The stalls of a call that is over sooner aren't asked for: it hasn't waited for anything that would be worth telling.
-const BRIEF: Duration = Duration::from_millis(20);
+const BRIEF: Duration = Duration::from_millis(100);
 
 /// A claimed leaf. Dropping it lets the claim go; [`Leaf::release`] tidies up.
 #[derive(Debug)]

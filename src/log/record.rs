@@ -20,7 +20,7 @@
 //! | `memory_peak`, `peak_source` | `leaf` (memory.peak, all processes) or `rusage` (the largest process) |
 //! | `limits` | `memory_high`, `memory_max`, `swap_max`, `pids_max`: null is no limit; `cpu_weight` |
 //! | `events` | what memory.events and pids.events counted during the call |
-//! | `pressure` | µs of stall during the call, the `total=` of `some` and `full`; null for one of less than 20 ms |
+//! | `pressure` | µs of stall during the call, the `total=` of `some` and `full`; null for one of less than 100 ms |
 //! | `slowed_us`, `held_us` | time throttled over memory.high; time frozen or held |
 //! | `raised_to` | the highest that memory.high was raised to ahead of growth |
 //! | `killed` | why agentsh killed it: `stalled`, `held_up`, `made_room`, `forked_on` |
