@@ -18,6 +18,7 @@ use super::sample::{Sample, Strain};
 use super::scheduler::Scheduler;
 use super::session::Priority;
 use super::sweep;
+use super::usage::LimitOwner;
 use nix::fcntl::OFlag;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct Verdict {
     pub held: Duration,
     /// Why the call was killed, if we killed it.
     pub killed: Option<Reason>,
+    /// Whose limit it made room under, if that is none of the session's own.
+    pub short: Option<LimitOwner>,
     /// Leftovers of earlier calls that kept forking and were killed, and of which nobody has been told yet.
     pub bombs: Vec<Killed>,
 }
@@ -61,6 +64,9 @@ pub struct Governor<'a> {
     room_at: u64,
     limits_at: u64,
     strain: Strain,
+    /// Is it for other sessions' sake?
+    strained_by_others: bool,
+    short: Option<LimitOwner>,
     peers: Vec<Peer>,
     /// Of all sessions.
     all_peers: Vec<Peer>,
@@ -124,6 +130,8 @@ impl<'a> Governor<'a> {
             room_at: 0,
             limits_at: 0,
             strain: Strain::None,
+            strained_by_others: false,
+            short: None,
             peers: Vec::new(),
             all_peers: Vec::new(),
             scheduler: Scheduler::default(),
@@ -182,6 +190,7 @@ impl<'a> Governor<'a> {
             gave_way: Duration::from_nanos(totals.gave_way_ns),
             held: Duration::from_nanos(totals.held_ns),
             killed: totals.killed,
+            short: self.short.clone(),
             bombs: self.bombs.clone(),
         }
     }
@@ -214,8 +223,11 @@ impl<'a> Governor<'a> {
         if let Some(freeze) = step.freeze {
             let _ = self.leaf.dir.write("cgroup.freeze", if freeze { b"1" } else { b"0" });
         }
-        if step.kill.is_some() {
+        if let Some(reason) = step.kill {
             let _ = self.leaf.dir.kill();
+            if reason == Reason::MadeRoom && self.strained_by_others {
+                self.short = self.files.as_ref().map(|files| files.levels.scarcest_shared());
+            }
         }
         step.next
     }
@@ -308,7 +320,7 @@ impl<'a> Governor<'a> {
         self.rooms = self.files.as_ref().map_or((None, None), |f| f.levels.rooms());
         let (own, shared) = self.rooms;
         self.room = room::tightest(own.into_iter().chain(shared));
-        self.strain = Strain::None;
+        (self.strain, self.strained_by_others) = (Strain::None, false);
         if let Some(room) = own.filter(|room| room.scarce) {
             peers::survey(&self.session.calls, &mut self.peers);
             self.strain = self.judge(&room, before.0, passed, current, &self.peers);
@@ -316,6 +328,7 @@ impl<'a> Governor<'a> {
         if let Some(room) = shared.filter(|room| room.scarce) {
             peers::survey_pool(&self.session.calls, &mut self.all_peers);
             let strain = self.judge(&room, before.1, passed, current, &self.all_peers);
+            self.strained_by_others = strain > self.strain;
             self.strain = self.strain.max(strain);
         }
     }

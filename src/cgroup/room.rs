@@ -4,8 +4,9 @@ use super::dir::{BUFFER, Dir, Kept};
 use super::limits::least;
 use super::meminfo::Meminfo;
 use super::parse;
+use super::usage::LimitOwner;
 use nix::fcntl::OFlag;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Levels looked at above `calls/`.
 const LEVELS: usize = 8;
@@ -21,6 +22,7 @@ pub struct Levels {
 
 #[derive(Debug)]
 struct Level {
+    path: PathBuf,
     current: Kept,
     max: Kept,
     high: Kept,
@@ -85,13 +87,28 @@ impl Levels {
     /// The same of the session's own levels, and of those that it shares with other sessions.
     pub fn rooms(&self) -> (Option<Room>, Option<Room>) {
         let (own, shared) = self.levels.split_at(self.levels.len().min(2));
-        let machine = self.meminfo.as_ref().and_then(Meminfo::available);
-        let machine = machine.map(|n| n.saturating_sub(MACHINE_RESERVE));
-        let machine = machine.map(|bytes| Room { bytes, scarce: bytes < 512 << 20, over_high: false });
         (
             tightest(own.iter().filter_map(Level::room)),
-            tightest(shared.iter().filter_map(Level::room).chain(machine)),
+            tightest(shared.iter().filter_map(Level::room).chain(self.machine())),
         )
+    }
+
+    /// Whose limit leaves the least of those that the session shares with others.
+    pub fn scarcest_shared(&self) -> LimitOwner {
+        let left = |level: &Level| {
+            Some((level.room()?.bytes, level.path.clone(), least(level.limits.0, level.limits.1)))
+        };
+        let level = self.levels.iter().skip(2).filter_map(left).min_by_key(|(bytes, ..)| *bytes);
+        let machine = self.machine().map_or(u64::MAX, |room| room.bytes);
+        match level {
+            Some((bytes, path, limit)) if bytes <= machine => LimitOwner::Above { path, limit },
+            _ => LimitOwner::Machine,
+        }
+    }
+
+    fn machine(&self) -> Option<Room> {
+        let bytes = self.meminfo.as_ref()?.available()?.saturating_sub(MACHINE_RESERVE);
+        Some(Room { bytes, scarce: bytes < 512 << 20, over_high: false })
     }
 }
 
@@ -110,6 +127,7 @@ impl Level {
         let keep = |file| dir.keep(file, OFlag::O_RDONLY).ok();
         let (max, high) = (keep("memory.max")?, keep("memory.high")?);
         Some(Level {
+            path: path.to_owned(),
             limits: limits(&max, &high),
             current: keep("memory.current")?,
             max,

@@ -42,8 +42,9 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
     facts.peak = usage.memory_peak;
     facts.oom_kills = counted.oom_kill;
     facts.oom_group = leaf.limits.oom_group;
+    let of_budget = Limit { whose: Whose::Budget, knob: "memory.max", amount: budget };
     facts.limit = usage.oom_owner.map(limit_hit).or(Some(match governed.killed {
-        Some(Reason::MadeRoom) => Limit { whose: Whose::Budget, knob: "memory.max", amount: budget },
+        Some(Reason::MadeRoom) => governed.short.clone().map_or(of_budget, limit_hit),
         _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
     }));
     facts.hint_room = budget;

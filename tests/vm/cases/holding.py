@@ -175,6 +175,7 @@ def between():
     call = ended("install-q", low)
     equal("too much: the low one is killed to make room", (call["status"], call["record"]["killed"]), (-9, "made_room"))
     report("too much: and is told so", "memory ran out" in call["told"], call["told"])
+    report("too much: and that it was the pool's limit", "above this session, 700 MiB" in call["told"], call["told"])
     equal("too much: the kernel's OOM killer had nothing to do", event(POOL, "memory.events", "oom_kill"), 0)
     write(f"{POOL}/memory.max", "max")
 
