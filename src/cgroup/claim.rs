@@ -204,6 +204,7 @@ impl Session {
             limits: *limits,
             start: Counters::default(),
             stalls: None,
+            refused: false,
             budget_ooms: 0,
             files: Files::default(),
             end: None,

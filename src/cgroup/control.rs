@@ -243,6 +243,7 @@ impl Law {
         let since = *self.strained_since.get_or_insert(now);
         let critical = sample.strain == Strain::Critical;
         if sample.held_by_kernel && !critical && !self.frozen() && now - since < HOLD_FIRST_NS {
+            self.critical_since = None;
             return;
         }
         // The kernel's throttle is the one means that no program can see (tests/vm/cases/freezing.py). So what still grows is

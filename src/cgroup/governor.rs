@@ -68,8 +68,9 @@ pub struct Governor<'a> {
     strained_by_others: bool,
     short: Option<LimitOwner>,
     peers: Vec<Peer>,
-    /// Of all sessions.
+    /// Of all sessions, and when they are worth another look.
     all_peers: Vec<Peer>,
+    pool_due: u64,
     scheduler: Scheduler,
     bombs: Vec<Killed>,
     suspects: Vec<Leftover>,
@@ -108,6 +109,8 @@ const LIMITS_EVERY: u64 = 1_000 * MS;
 const FORKS_EVERY: u64 = 100 * MS;
 /// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
 const KILL_LEAD: u64 = 150 * MS;
+/// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
+const SURVEY_SHARE: u64 = 25;
 /// Percent of the levels above the session that a session of low priority leaves to others.
 const LOW_CUSHION: u64 = 10;
 /// Where nothing can be sampled, only forks are watched.
@@ -134,6 +137,7 @@ impl<'a> Governor<'a> {
             short: None,
             peers: Vec::new(),
             all_peers: Vec::new(),
+            pool_due: 0,
             scheduler: Scheduler::default(),
             bombs: Vec::new(),
             suspects: Vec::new(),
@@ -300,7 +304,9 @@ impl<'a> Governor<'a> {
             above_full,
             room: self.room.map(|r| r.bytes),
             strain: self.strain,
-            held_by_kernel: self.strain != Strain::None && self.scheduler.is_ours(now),
+            held_by_kernel: self.strain != Strain::None
+                && self.leaf.limits.freeze
+                && self.scheduler.is_ours(now),
         })
     }
 
@@ -326,7 +332,12 @@ impl<'a> Governor<'a> {
             self.strain = self.judge(&room, before.0, passed, current, &self.peers);
         }
         if let Some(room) = shared.filter(|room| room.scarce) {
-            peers::survey_pool(&self.session.calls, &mut self.all_peers);
+            if now >= self.pool_due || room.left < peers::LAST {
+                let begun = boottime();
+                peers::survey_pool(&self.session.calls, &mut self.all_peers);
+                let took = boottime().saturating_sub(begun);
+                self.pool_due = now.saturating_add(took.saturating_mul(SURVEY_SHARE));
+            }
             let strain = self.judge(&room, before.1, passed, current, &self.all_peers);
             self.strained_by_others = strain > self.strain;
             self.strain = self.strain.max(strain);
@@ -336,7 +347,7 @@ impl<'a> Governor<'a> {
     fn judge(&self, room: &Room, before: Option<Room>, passed: u64, current: u64, peers: &[Peer]) -> Strain {
         let soon = room.after(KILL_LEAD, before, passed);
         let me = peers.iter().find(|p| p.id == self.leaf.id);
-        me.map_or(Strain::None, |me| peers::judge(room.bytes, soon, &Peer { current, ..*me }, peers))
+        me.map_or(Strain::None, |me| peers::judge(room, soon, &Peer { current, ..*me }, peers))
     }
 
     fn raise(&mut self, wanted: u64, sample: &Sample) {

@@ -54,6 +54,8 @@ pub struct Leaf {
     pub end: Option<(State, Idle)>,
     /// memory.peak, reset for this descriptor (Linux 6.12).
     pub peak: Peak,
+    /// Did the kernel refuse to start a process in it? Then nobody should try again.
+    pub refused: bool,
 }
 
 /// How the call's memory peak is known.
@@ -160,7 +162,7 @@ impl Leaf {
         if state.is_some_and(|state| state.frozen) {
             let _ = self.dir.write("cgroup.freeze", b"0");
         }
-        if self.number >= POOL_SIZE || full || used_up {
+        if self.number >= POOL_SIZE || full || used_up || self.refused {
             // A page cache that is left stays charged to the levels above until the kernel needs it back.
             if session.calls.remove_child(self.name()).is_ok() {
                 return Released::Removed;

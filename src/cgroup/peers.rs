@@ -3,8 +3,11 @@
 use super::dir::Dir;
 use super::mark;
 use super::parse;
+use super::room::Room;
 use super::sample::Strain;
+use super::session::Priority;
 use crate::class::Class;
+use std::path::Path;
 
 /// A running call, as its leaf shows it to everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ const MIB: u64 = 1 << 20;
 /// What a call that gives way may take until it has stopped: `holding.md` saw 10 MiB at most, and one chunk more.
 const CREEP: u64 = 24 * MIB;
 /// So little is left that the kernel's OOM killer is next.
-const LAST: u64 = 24 * MIB;
+pub const LAST: u64 = 24 * MIB;
 /// Sessions of a pool that are looked at.
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
@@ -58,14 +61,14 @@ pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
 }
 
 /// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running?
-pub fn judge(room: u64, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
     let others = || peers.iter().filter(|p| p.id != mine.id);
     let need: u64 = others().filter(|p| p.outranks(mine)).fold(0, |sum, p| sum.saturating_add(p.may_take));
-    if need == 0 || room >= need.saturating_add(CREEP) {
+    if need == 0 || room.bytes >= need.saturating_add(CREEP) {
         return Strain::None;
     }
     let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
-    if soon.min(room) < LAST && room < need && first && mine.current >= WORTH_KILLING {
+    if soon.min(room.left) < LAST && room.left < need && first && mine.current >= WORTH_KILLING {
         return Strain::Critical;
     }
     Strain::Tight
@@ -85,16 +88,38 @@ pub fn survey_pool(calls: &Dir, found: &mut Vec<Peer>) {
     let Some(pool) = calls.path().ancestors().nth(2).and_then(|path| Dir::open(path).ok()) else {
         return add(calls, &before, found);
     };
+    add(calls, &before, found);
+    let ours = calls.path().parent().and_then(Path::file_name);
     for session in pool.children(SESSIONS).unwrap_or_default() {
-        if let Ok(calls) = pool.child(&session).and_then(|session| session.child("calls")) {
-            add(&calls, &before, found);
+        if Some(session.as_ref()) == ours {
+            continue;
         }
+        let theirs = pool.child(&session).and_then(|session| session.child("calls"));
+        if let Ok(theirs) = theirs
+            && theirs.populated() != Ok(false)
+        {
+            let first = found.len();
+            add(&theirs, &before, found);
+            within(theirs.read_max("memory.max").unwrap_or(None), &mut found[first..]);
+        }
+    }
+}
+
+/// A session's calls can't take more than their budget leaves them together, whatever each has had before.
+fn within(budget: Option<u64>, calls: &mut [Peer]) {
+    let Some(budget) = budget else { return };
+    let mut left = budget.saturating_sub(calls.iter().map(|call| call.current).sum());
+    for call in calls {
+        call.may_take = call.may_take.min(left);
+        left -= call.may_take;
     }
 }
 
 fn add(calls: &Dir, before: &[Peer], found: &mut Vec<Peer>) {
     let session = calls.path().parent().and_then(|path| Dir::open(path).ok());
-    let session = session.and_then(|dir| dir.read_u64("cpu.weight").ok()).unwrap_or(100);
+    // Without the cpu controller the mark still says it.
+    let weight = |dir: Dir| dir.read_u64("cpu.weight").unwrap_or_else(|_| Priority::of(&dir).cpu_weight());
+    let session = session.map_or(100, weight);
     for name in calls.children(512).unwrap_or_default() {
         if Class::of_leaf(&name).is_none() {
             continue;
@@ -136,13 +161,35 @@ mod tests {
         Peer { id, session: 100, weight, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
     }
 
+    fn left(bytes: u64) -> Room {
+        Room { bytes, left: bytes, scarce: true, close: true, over_high: false }
+    }
+
+    #[test]
+    fn what_is_left_to_others_out_of_courtesy_is_slowed_for_but_not_killed_for() {
+        let (low, high) = (peer(2, 100, 100), Peer { session: 400, ..peer(1, 100, 200) });
+        let courteous = Room { bytes: 0, ..left(6 << 30) };
+        assert_eq!(judge(&courteous, 6 << 30, &low, &[high, low]), Strain::Tight);
+    }
+
+    #[test]
+    fn calls_take_no_more_together_than_their_budget_leaves_them() {
+        let mut calls = [peer(1, 100, 100), peer(2, 100, 300), peer(3, 100, 40)];
+        within(Some(600 * MIB), &mut calls);
+        assert_eq!(calls.map(|call| call.may_take / MIB), [50, 110, 0]);
+        within(None, &mut calls);
+        assert_eq!(calls[0].may_take, 50 * MIB);
+        within(Some(0), &mut calls);
+        assert_eq!(calls.map(|call| call.may_take), [0; 3]);
+    }
+
     #[test]
     fn a_call_that_has_not_run_since_the_last_look_takes_nothing() {
         let (sleeper, low) = (peer(1, 300, 200), peer(2, 100, 400));
         assert_eq!(sleeper.unless_asleep(&[]).may_take, 100 * MIB);
         let asleep = sleeper.unless_asleep(&[sleeper, low]);
         assert_eq!(asleep.may_take, 0);
-        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &[asleep, low]), Strain::None);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &[asleep, low]), Strain::None);
         assert_eq!(Peer { cpu_us: 6, ..sleeper }.unless_asleep(&[sleeper]).may_take, 100 * MIB);
         let waits_for_memory = Peer { stalled_us: 9, ..sleeper };
         assert_eq!(waits_for_memory.unless_asleep(&[sleeper]).may_take, 100 * MIB);
@@ -170,34 +217,38 @@ mod tests {
     #[test]
     fn a_call_alone_never_gives_way() {
         let alone = peer(1, 100, 1000);
-        assert_eq!(judge(0, 0, &alone, &[alone]), Strain::None);
-        assert_eq!(judge(0, 0, &alone, &[]), Strain::None);
+        assert_eq!(judge(&left(0), 0, &alone, &[alone]), Strain::None);
+        assert_eq!(judge(&left(0), 0, &alone, &[]), Strain::None);
     }
 
     #[test]
     fn only_what_is_outranked_gives_way() {
         let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
         let all = [high, low];
-        assert_eq!(judge(50 * MIB, 50 * MIB, &high, &all), Strain::None);
-        assert_eq!(judge(50 * MIB, 50 * MIB, &low, &all), Strain::Tight);
-        assert_eq!(judge(200 * MIB, 200 * MIB, &low, &all), Strain::None);
-        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &all), Strain::Critical);
+        assert_eq!(judge(&left(50 * MIB), 50 * MIB, &high, &all), Strain::None);
+        assert_eq!(judge(&left(50 * MIB), 50 * MIB, &low, &all), Strain::Tight);
+        assert_eq!(judge(&left(200 * MIB), 200 * MIB, &low, &all), Strain::None);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &all), Strain::Critical);
         assert_eq!(
-            judge(90 * MIB, 10 * MIB, &low, &all),
+            judge(&left(90 * MIB), 10 * MIB, &low, &all),
             Strain::Critical,
             "it will have run out in a moment"
         );
-        assert_eq!(judge(200 * MIB, 10 * MIB, &low, &all), Strain::None, "it lasts for what is needed");
+        assert_eq!(
+            judge(&left(200 * MIB), 10 * MIB, &low, &all),
+            Strain::None,
+            "it lasts for what is needed"
+        );
     }
 
     #[test]
     fn only_the_lowest_that_is_worth_it_is_killed() {
         let (high, middle, low) = (peer(1, 300, 200), peer(2, 100, 400), peer(3, 50, 100));
         let all = [high, middle, low];
-        assert_eq!(judge(10 * MIB, 10 * MIB, &middle, &all), Strain::Tight);
-        assert_eq!(judge(10 * MIB, 10 * MIB, &low, &all), Strain::Critical);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &all), Strain::Tight);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &all), Strain::Critical);
         let tiny = peer(3, 50, 2);
-        assert_eq!(judge(10 * MIB, 10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
-        assert_eq!(judge(10 * MIB, 10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
     }
 }

@@ -38,8 +38,12 @@ struct Level {
 pub struct Room {
     /// Bytes that can still be taken at the tightest level: with the page cache that the kernel can drop counted as free.
     pub bytes: u64,
+    /// The same with what is left to others out of courtesy counted too: when this ends, memory has run out.
+    pub left: u64,
     /// Is it little, so that it should be looked at closely?
     pub scarce: bool,
+    /// Was page cache counted as free? Only where without it little would be left.
+    pub close: bool,
     /// Is a level over its memory.high?
     pub over_high: bool,
 }
@@ -48,10 +52,10 @@ impl Room {
     /// What will be left after so many ns if it goes on as since `before`, which was `passed` ns ago.
     pub fn after(&self, ns: u64, before: Option<Room>, passed: u64) -> u64 {
         // What little room there is, is reckoned otherwise than plenty: the two can't be compared.
-        let before = before.filter(|b| b.scarce == self.scarce).map_or(self.bytes, |b| b.bytes);
-        let lost = u128::from(before.saturating_sub(self.bytes));
+        let before = before.filter(|b| b.close == self.close).map_or(self.left, |b| b.left);
+        let lost = u128::from(before.saturating_sub(self.left));
         let will_lose = lost * u128::from(ns) / u128::from(passed.max(1));
-        self.bytes.saturating_sub(will_lose.min(u128::from(u64::MAX)) as u64)
+        self.left.saturating_sub(will_lose.min(u128::from(u64::MAX)) as u64)
     }
 }
 
@@ -96,19 +100,19 @@ impl Levels {
     /// Whose limit leaves the least of those that the session shares with others.
     pub fn scarcest_shared(&self) -> LimitOwner {
         let left = |level: &Level| {
-            Some((level.room()?.bytes, level.path.clone(), least(level.limits.0, level.limits.1)))
+            Some((level.room()?.left, level.path.clone(), least(level.limits.0, level.limits.1)))
         };
-        let level = self.levels.iter().skip(2).filter_map(left).min_by_key(|(bytes, ..)| *bytes);
-        let machine = self.machine().map_or(u64::MAX, |room| room.bytes);
+        let level = self.levels.iter().skip(2).filter_map(left).min_by_key(|(left, ..)| *left);
+        let machine = self.machine().map_or(u64::MAX, |room| room.left);
         match level {
-            Some((bytes, path, limit)) if bytes <= machine => LimitOwner::Above { path, limit },
+            Some((left, path, limit)) if left <= machine => LimitOwner::Above { path, limit },
             _ => LimitOwner::Machine,
         }
     }
 
     fn machine(&self) -> Option<Room> {
         let bytes = self.meminfo.as_ref()?.available()?.saturating_sub(MACHINE_RESERVE);
-        Some(Room { bytes, scarce: bytes < 512 << 20, over_high: false })
+        Some(Room { bytes, left: bytes, scarce: bytes < 512 << 20, close: true, over_high: false })
     }
 }
 
@@ -116,7 +120,9 @@ impl Levels {
 pub fn tightest(rooms: impl Iterator<Item = Room>) -> Option<Room> {
     rooms.reduce(|a, b| Room {
         bytes: a.bytes.min(b.bytes),
+        left: a.left.min(b.left),
         scarce: a.scarce || b.scarce,
+        close: if a.left <= b.left { a.close } else { b.close },
         over_high: a.over_high || b.over_high,
     })
 }
@@ -141,15 +147,16 @@ impl Level {
         let (max, high) = self.limits;
         let limit = least(max, high)?;
         let current = self.current.read_u64().ok()?;
-        let mut bytes = limit.saturating_sub(current);
-        let scarce = bytes < limit / 4;
-        if scarce {
+        let mut left = limit.saturating_sub(current);
+        let close = left < limit / 4;
+        if close {
             let mut buf = [0; BUFFER];
-            bytes = limit.saturating_sub(current.saturating_sub(droppable(self.stat.read(&mut buf).ok()?)));
+            left = limit.saturating_sub(current.saturating_sub(droppable(self.stat.read(&mut buf).ok()?)));
         }
         let cushion = limit / 100 * self.cushion_percent;
         let over_high = high.is_some_and(|h| current >= h - h / 64);
-        Some(Room { bytes: bytes.saturating_sub(cushion), scarce, over_high })
+        let bytes = left.saturating_sub(cushion);
+        Some(Room { bytes, left, scarce: bytes < limit / 4, close, over_high })
     }
 }
 
@@ -170,12 +177,12 @@ mod tests {
 
     #[test]
     fn room_is_foreseen_to_shrink_as_it_did() {
-        let room = |bytes| Room { bytes, scarce: true, over_high: false };
+        let room = |left| Room { bytes: 0, left, scarce: true, close: true, over_high: false };
         assert_eq!(room(100).after(150, None, 20), 100);
         assert_eq!(room(100).after(150, Some(room(110)), 20), 25);
         assert_eq!(room(100).after(150, Some(room(90)), 20), 100);
         assert_eq!(room(100).after(150, Some(room(190)), 0), 0);
-        assert_eq!(room(100).after(150, Some(Room { scarce: false, ..room(500) }), 20), 100);
+        assert_eq!(room(100).after(150, Some(Room { close: false, ..room(500) }), 20), 100);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
             return give_up(call, env, &format!("no process can be started: {error}"));
         }
     };
+    if let Some(leaf) = leaf.as_mut().filter(|_| call.record.placement == Placement::Degraded) {
+        leaf.refused = true;
+    }
     // The command is on its way; what follows costs it nothing.
     let mut voice = Voice::of_stderr();
     let mut keep = vec![signals.as_raw_fd()];
