@@ -77,6 +77,13 @@ static __always_inline void preempt_for(struct task_struct *p, struct task_data 
 		scx_bpf_kick_cpu(found, scx.kick_preempt);
 }
 
+static __always_inline bool is_gone(s32 cpu)
+{
+	struct cpu_data *it = cpu_at(cpu);
+
+	return it && it->is_gone;
+}
+
 void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_data *task = data_of(p);
@@ -92,6 +99,11 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	if (is_lost(p))
 		return;
+	/* The CPU that it is bound to asks for tasks no more: only the kernel can take it elsewhere. */
+	if (is_pinned(p) && is_gone(cpu)) {
+		scx_bpf_dsq_insert(p, scx.dsq_local, param->slice_ns, enq_flags);
+		return;
+	}
 	set_tag(p, task, cpu, wakes);
 	if (is_held(p, task)) {
 		task->held_since = bpf_ktime_get_ns();
@@ -264,6 +276,10 @@ void SCX_OP(cgroup_set_weight, struct cgroup *cgrp, u32 weight)
  */
 void SCX_OP(cpu_online, s32 cpu)
 {
+	struct cpu_data *it = cpu_at(cpu);
+
+	if (it)
+		it->is_gone = 0;
 }
 
 void SCX_OP(cpu_offline, s32 cpu)
@@ -271,8 +287,10 @@ void SCX_OP(cpu_offline, s32 cpu)
 	struct cpu_data *it = cpu_at(cpu);
 	struct task_struct *p;
 
-	if (it)
+	if (it) {
 		it->waits = 0;
+		it->is_gone = 1;
+	}
 	bpf_for_each (scx_dsq, p, OWN_OF(cpu), 0) {
 		scx_bpf_dsq_move(&___it, p, scx.dsq_local_on | cpu, 0);
 	}

@@ -42,6 +42,8 @@ struct cpu_data {
 	u32 waits; /* 1 while it runs what has no credit, and so may be asked to give way */
 	u32 place; /* of the call that runs, as in its group */
 	u32 has_turn;
+	u32 is_gone; /* offline, or about to be */
+	u32 unused;
 };
 
 struct {

@@ -139,7 +139,8 @@ def read(*path):
         return None
 def until(done, seconds=20):
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not done():
+    while time.monotonic() < end:
+        if done(): return True
         time.sleep(0.02)
     return bool(done())
 def has(path, line):
