@@ -17,6 +17,7 @@ mod policy;
 mod policy_view;
 pub mod run;
 mod schema;
+mod shims;
 
 /// See, check and start what agentsh enforces on the tool calls of AI agents.
 #[derive(Parser)]
@@ -36,6 +37,7 @@ enum Command {
     Log(log::Args),
     Policy(policy::Args),
     Run(run::Args),
+    Shims(shims::Args),
 }
 
 /// How a subcommand ended, other than by an error of the environment.
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Shims(args) => shims::run(&args),
     };
     match outcome {
         Ok(outcome) => outcome.into(),

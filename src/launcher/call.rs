@@ -6,6 +6,7 @@ use super::headroom;
 use super::identity::Identity;
 use super::invocation::Form;
 use super::refresh;
+use super::shim;
 use super::table::{self, Done};
 use crate::cgroup::place::{self, Place, Session};
 use crate::class::Class;
@@ -46,7 +47,10 @@ pub enum Planned {
 /// Decides. `own` is our own cgroup, if that can be told.
 pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> Planned {
     let all = args.bytes();
-    let form = super::invocation::parse(all.get(1..).unwrap_or(&[]));
+    let form = match identity {
+        Identity::Shim(_) => Form::Unknown,
+        _ => super::invocation::parse(all.get(1..).unwrap_or(&[])),
+    };
     let done = table::by_form(identity, &form);
     if done == Done::InPlace(None) {
         return Planned::InPlace;
@@ -61,6 +65,10 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     let reason =
         reason.or_else(|| (!headroom::has_room()).then_some("RLIMIT_NPROC leaves no room for a launcher"));
     let mut record = record(&form, &all, &verdict);
+    if let Identity::Shim(name) = identity {
+        record.command = shim::command(name, &all);
+        record.shim = Some(String::from_utf8_lossy(name).into_owned());
+    }
     record.cwd = cwd.map(|dir| dir.into_os_string().into_vec()).unwrap_or_default();
     note(&mut record, problem);
     if let Some(reason) = reason {
@@ -122,11 +130,7 @@ pub fn note(record: &mut Record, reason: Option<String>) {
 fn verdict(identity: &Identity, form: &Form, all: &[&[u8]], policy: &Policy) -> Verdict {
     let context = Context { rules: &policy.overrides };
     match (identity, form) {
-        (Identity::Shim(name), _) => {
-            let mut argv = all.to_vec();
-            argv.splice(..1.min(all.len()), [&name[..]]);
-            classify::classify_argv(&argv, &context)
-        }
+        (Identity::Shim(name), _) => shim::verdict(name, all, &context),
         (_, Form::Command { text, .. }) => classify::classify(text, &context),
         (_, Form::Script { argv, .. }) => {
             let mut verdict = classify::classify_argv(argv, &context);

@@ -1,7 +1,11 @@
 //! Which program we stand in for.
 
+use super::shim;
 use crate::sys::args;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// What we are called as.
@@ -30,7 +34,13 @@ const SHELLS: [(&[u8], &str); 6] = [
 /// where the file says nothing (agentsh, a busybox). argv[0] can be anything, and is never asked.
 pub fn identify() -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
-    decide(called, own_file().unwrap_or_default())
+    decide(called, own_file().unwrap_or_default(), || is_our_file(called))
+}
+
+fn is_our_file(path: &[u8]) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    file(Path::new(OsStr::from_bytes(path)))
+        .is_some_and(|seen| file(Path::new("/proc/self/exe")) == Some(seen))
 }
 
 /// Where our own file is, as /proc tells.
@@ -50,7 +60,8 @@ fn shell_named(path: &[u8]) -> Option<&'static str> {
     SHELLS.iter().find(|(known, _)| *known == name).map(|&(_, shell)| shell)
 }
 
-fn decide(called: &[u8], file: &[u8]) -> Identity {
+/// `called_us`: is what was called our own file, and no script that names us in its `#!`?
+fn decide(called: &[u8], file: &[u8], called_us: impl FnOnce() -> bool) -> Identity {
     // A link named sh to the file that is bash starts bash, in its POSIX mode. Our own name says nothing.
     let by_file = shell_named(file).filter(|_| basename(file) != b"agentsh");
     if let Some(shell) = by_file.or_else(|| shell_named(called)) {
@@ -58,8 +69,10 @@ fn decide(called: &[u8], file: &[u8]) -> Identity {
     }
     match basename(file) {
         b"busybox" => Identity::Applet,
-        // A link with a tool's name to our own file; what a script's #! names is never such a link.
-        b"agentsh" if !called.is_empty() => Identity::Shim(basename(called).to_vec()),
+        // A copy or a hard link in a folder of shims.
+        tool if shim::is_known(tool) => Identity::Shim(tool.to_vec()),
+        // A link with a tool's name to our own file.
+        b"agentsh" if !called.is_empty() && called_us() => Identity::Shim(basename(called).to_vec()),
         _ => Identity::Shell("bash"),
     }
 }
@@ -85,9 +98,13 @@ mod tests {
             ("/bin/ls", "/bin/busybox", Identity::Applet),
             ("/bin/ash", "/bin/busybox", shell("sh")),
             ("/shims/pytest", "/opt/agentsh/bin/agentsh", Identity::Shim(b"pytest".to_vec())),
+            ("/shims/own-tool", "/opt/agentsh/bin/agentsh", Identity::Shim(b"own-tool".to_vec())),
+            ("/shims/make", "/shims/make", Identity::Shim(b"make".to_vec())),
+            ("./build.sh", "/opt/agentsh/bin/agentsh", shell("bash")),
             ("", "", shell("bash")),
         ] {
-            assert_eq!(decide(called.as_bytes(), file.as_bytes()), is, "{called} {file}");
+            let called_us = || !called.ends_with(".sh");
+            assert_eq!(decide(called.as_bytes(), file.as_bytes(), called_us), is, "{called} {file}");
         }
     }
 }

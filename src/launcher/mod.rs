@@ -21,6 +21,7 @@ pub mod refresh;
 pub mod report;
 pub mod run;
 pub mod sentinel;
+pub mod shim;
 pub mod supervise;
 pub mod survivors;
 pub mod table;
@@ -45,6 +46,10 @@ pub fn main(args: Args) -> i32 {
         Real::Found(shell) => shell,
         missing => return say_missing(&identity, &missing),
     };
+    let (given, (shell, args)) = match &identity {
+        Identity::Shim(name) => (args, shim::started(name, shell, args)),
+        _ => (args, (shell, args)),
+    };
     let (mut short, mut long) = ([0; own::SHORT], Vec::new());
     let own = match own::read(&mut short) {
         Err(Errno::EOVERFLOW) => {
@@ -58,7 +63,7 @@ pub fn main(args: Args) -> i32 {
         lifeboat::ready(args, shell);
         // A bug of ours must not be seen by the command: what is thrown here ends in the lifeboat.
         std::panic::set_hook(Box::new(|_| ()));
-        let _ = catch_unwind(AssertUnwindSafe(|| match call::plan(&args, &env, &identity, own) {
+        let _ = catch_unwind(AssertUnwindSafe(|| match call::plan(&given, &env, &identity, own) {
             Planned::InPlace => {}
             Planned::Logged(call) => run::in_place(*call, &env),
             Planned::Call(call) => run::supervised(*call, args, &env, shell),
@@ -74,8 +79,14 @@ fn say_missing(identity: &Identity, missing: &Real) -> i32 {
         Identity::Applet => "busybox".into(),
         Identity::Shim(name) => String::from_utf8_lossy(name),
     };
-    exec::say(&match missing {
-        Real::Circle => {
+    exec::say(&match (identity, missing) {
+        (Identity::Shim(_), Real::Circle) => {
+            format!("agentsh: {name}: what is called so in PATH starts {name} again and again\n")
+        }
+        (Identity::Shim(_), _) => {
+            format!("agentsh: {name}: command not found (this one is a shim, and PATH has no other)\n")
+        }
+        (_, Real::Circle) => {
             format!("agentsh: AGENTSH_REAL_SHELL leads back to agentsh; name the real {name} there\n")
         }
         _ => format!("agentsh: {name}: the real program was not found; name it in AGENTSH_REAL_SHELL\n"),

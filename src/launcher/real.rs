@@ -4,6 +4,7 @@ use super::circle::{self, Entered};
 use super::env::Env;
 use super::identity::{Identity, basename, own_file};
 use super::note::{self, Program, Seen};
+use super::shim;
 use nix::errno::Errno;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -31,7 +32,7 @@ pub fn find(identity: &Identity, env: &Env) -> Real {
     match identity {
         Identity::Shell(name) => shell(name, env),
         Identity::Applet => first([&|| in_tree("busybox"), &|| Some(format!("{INSTALLED}/busybox").into())]),
-        Identity::Shim(name) => tool(name, env),
+        Identity::Shim(name) => shim::find(name, env.path),
     }
 }
 
@@ -86,21 +87,6 @@ fn first<const N: usize>(places: [&dyn Fn() -> Option<PathBuf>; N]) -> Real {
     }
 }
 
-/// The next program of that name in PATH that isn't us.
-fn tool(name: &[u8], env: &Env) -> Real {
-    let path = env.path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
-    for folder in path.split(|&b| b == b':') {
-        let file = Path::new(OsStr::from_bytes(if folder.is_empty() { b"." } else { folder }))
-            .join(OsStr::from_bytes(name));
-        // A tool may be a script, which a shell may not.
-        let executable = nix::unistd::access(&file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file();
-        if executable && note::inspect(&file).program != Program::Ourselves {
-            return found(file.as_os_str().as_bytes());
-        }
-    }
-    Real::None
-}
-
 /// Can we become a program without coming back here?
 enum Suits {
     Surely,
@@ -148,12 +134,5 @@ mod tests {
         assert!(matches!(find(&Identity::Shell("bash"), &env), Real::Found(p) if p != c"/usr/bin/ldd"));
         let env = Env { real_shell: Some(b"/bin/dash"), ..Env::default() };
         assert_eq!(find(&Identity::Shell("bash"), &env), Real::Found(c"/bin/dash"));
-    }
-
-    #[test]
-    fn a_shim_finds_the_next_of_its_name_in_path() {
-        let env = Env { path: Some(b"/nowhere:/bin"), ..Env::default() };
-        assert_eq!(find(&Identity::Shim(b"ls".to_vec()), &env), Real::Found(c"/bin/ls"));
-        assert_eq!(find(&Identity::Shim(b"no-such-tool".to_vec()), &env), Real::None);
     }
 }

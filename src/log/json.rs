@@ -37,6 +37,14 @@ impl Object {
         }
     }
 
+    /// A string, or no such key at all.
+    pub fn text_if<T: AsRef<[u8]>>(self, key: &str, value: Option<T>) -> Object {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
     /// An integer.
     pub fn number(mut self, key: &str, value: impl Into<i128>) -> Object {
         self.key(key);

@@ -15,6 +15,7 @@
 //! | `placement` | `leaf`, `in_place` (plain exec) or `degraded` (supervised without a leaf) |
 //! | `command`, `command_bytes` | redacted and cut by policy; its full length |
 //! | `cwd`, `argv0` | as the caller gave them |
+//! | `shim` | the name of the shim that the command came through; missing where it came through a shell |
 //! | `exit`, `signal` | one of the two; both null if the command replaced the launcher |
 //! | `duration_us`, `cpu_user_us`, `cpu_sys_us` | wall time; CPU of the leaf (of the children, without one) |
 //! | `memory_peak`, `peak_source` | `leaf` (memory.peak, all processes) or `rusage` (the largest process) |
@@ -62,6 +63,8 @@ pub struct Record {
     pub cwd: Vec<u8>,
     /// The caller's argv\[0\].
     pub argv0: Vec<u8>,
+    /// The shim that it came through.
+    pub shim: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Wall time.
@@ -181,6 +184,7 @@ impl Record {
             command: Vec::new(),
             cwd: Vec::new(),
             argv0: Vec::new(),
+            shim: None,
             outcome: Outcome::Replaced,
             duration: Duration::ZERO,
             cpu_user: Duration::ZERO,
@@ -245,6 +249,7 @@ impl Record {
             .number("command_bytes", self.command.len() as u64)
             .text("cwd", &self.cwd)
             .text("argv0", &self.argv0)
+            .text_if("shim", self.shim.as_ref())
             .maybe_number("exit", exit)
             .maybe_number("signal", signal)
             .number("duration_us", micros(self.duration))

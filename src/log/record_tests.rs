@@ -50,6 +50,12 @@ fn a_record_is_one_line_with_every_field_of_the_schema() {
 }
 
 #[test]
+fn what_came_through_a_shim_names_it() {
+    let line = Record { shim: Some("npm".into()), ..full() }.line(4096, true, MAX_BYTES);
+    assert!(line.contains(r#""argv0":"bash","shim":"npm","exit":137"#), "{line}");
+}
+
+#[test]
 fn a_call_of_which_little_is_known_has_the_same_fields() {
     let keys = |line: &str| -> Vec<String> {
         let value: Value = serde_json::from_str(line).unwrap();

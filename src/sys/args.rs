@@ -9,6 +9,8 @@ pub struct Args {
     argc: usize,
     argv: *const *const c_char,
     envp: *const *const c_char,
+    /// The arguments as the kernel laid them out, whatever `argv` is by now.
+    line: (usize, *const *const c_char),
 }
 
 impl Args {
@@ -21,7 +23,17 @@ impl Args {
         let argc = usize::try_from(argc).unwrap_or(0);
         // SAFETY: the kernel lays the environment right behind argv's terminating null.
         let envp = unsafe { argv.add(argc + 1) };
-        Args { argc, argv, envp }
+        Args { argc, argv, envp, line: (argc, argv) }
+    }
+
+    /// The same arguments, but for argv[0], behind others: what a program gets that is not started as we were.
+    pub fn behind(&self, front: &[&'static CStr]) -> Args {
+        let own = (1..self.argc).filter_map(|i| self.get(i));
+        let mut argv: Vec<*const c_char> = front.iter().copied().chain(own).map(CStr::as_ptr).collect();
+        let argc = argv.len();
+        argv.push(std::ptr::null());
+        // Kept for the whole run: it is needed until exec.
+        Args { argc, argv: argv.leak().as_ptr(), ..*self }
     }
 
     /// How many arguments, argv[0] counted.
@@ -67,9 +79,10 @@ impl Args {
     /// Gives the process another command line, as far as it fits: what /proc/PID/cmdline shows. The arguments are lost, so
     /// nothing that came from them may be used any more.
     pub fn overwrite(&self, name: &CStr) {
-        let Some(last) = self.get(self.argc.wrapping_sub(1)) else { return };
+        let given = Args { argc: self.line.0, argv: self.line.1, ..*self };
+        let Some(last) = given.get(given.argc.wrapping_sub(1)) else { return };
         // SAFETY: there is a last argument, and so there is a first.
-        let begin = unsafe { *self.argv }.cast_mut().cast::<u8>();
+        let begin = unsafe { *given.argv }.cast_mut().cast::<u8>();
         let length = (last.as_ptr() as usize + last.count_bytes()).saturating_sub(begin as usize);
         let name = name.to_bytes();
         let taken = name.len().min(length);
