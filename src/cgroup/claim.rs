@@ -154,7 +154,7 @@ impl Session {
                 return self.fresh(class, number, wish);
             }
         }
-        let start = left.map_or_else(|| Counters::read(&dir, &mut files), |left| left.counters);
+        let start = left.map_or_else(|| Counters::read(&dir, &mut files, true), |left| left.counters);
         let limits = wish.limits(self, left.as_ref());
         let mut leaf = self.adopt(dir, class, number, &limits, left.is_some_and(|left| left.has(&limits)))?;
         (leaf.reused, leaf.start, leaf.files) = (true, start, files);

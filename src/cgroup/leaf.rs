@@ -8,6 +8,7 @@ use super::place::Session;
 use super::usage::{self, Counters, Stalls, Usage};
 use crate::class::Class;
 use crate::policy::compiled::OnExit;
+use crate::sys::process::Used;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub const POOL_SIZE: u64 = 16;
 /// next call (architecture.md, section 3).
 pub const IDLE_MAX: u64 = 16 << 20;
 
-/// The stalls of a call that is over sooner aren't asked for: it hasn't waited for anything that would be worth telling.
+/// The stalls of a call that is over sooner aren't asked for: it hasn't waited for anything that would be worth telling. Nor is
+/// cpu.stat: what its shell and those that this waited for have used is all but what it left running.
 const BRIEF: Duration = Duration::from_millis(100);
 
 /// A claimed leaf. Dropping it lets the claim go; [`Leaf::release`] tidies up.
@@ -117,16 +119,26 @@ impl Leaf {
         self.files.open(&self.dir);
     }
 
-    /// What the call has used so far; to be asked when its shell has ended, after it has run for so long. `high` is memory.high
-    /// as it is now.
-    pub fn finish(&mut self, session: &Session, high: Option<u64>, lasted: Duration) -> Usage {
+    /// What the call has used so far; to be asked when its shell has ended, after it has run for so long and used so much, if
+    /// that is known. `high` is memory.high as it is now.
+    pub fn finish(
+        &mut self,
+        session: &Session,
+        high: Option<u64>,
+        lasted: Duration,
+        used: Option<&Used>,
+    ) -> Usage {
+        let brief = used.filter(|_| lasted < BRIEF);
         // Asked first: what is empty counts no further.
         let mut state = self.files.state(&self.dir);
-        let mut now = Counters::read(&self.dir, &mut self.files);
+        let mut now = Counters::read(&self.dir, &mut self.files, brief.is_none());
         if state.is_ok_and(|state| state.populated) {
             // What has ended may take a moment more to leave (Linux 6.19).
             state = self.files.state(&self.dir);
-            now = Counters::read(&self.dir, &mut self.files);
+            now = Counters::read(&self.dir, &mut self.files, brief.is_none());
+        }
+        if let Some(used) = brief {
+            now.add_cpu(&self.start, used);
         }
         if let Ok(state) = state {
             self.end = Some((state, Idle::new(session, &LeafLimits { high, ..self.limits }, now)));

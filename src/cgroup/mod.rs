@@ -24,6 +24,7 @@ pub mod news;
 pub mod own;
 pub mod pace;
 pub mod parse;
+pub mod path;
 pub mod peers;
 pub mod place;
 pub mod pool;

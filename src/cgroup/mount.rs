@@ -1,6 +1,7 @@
 //! Where cgroup v2 is mounted: read from /proc/self/mountinfo, as it may be anywhere (hybrid hosts have it at
 //! /sys/fs/cgroup/unified) and in containers shows only a part of the tree.
 
+use super::path;
 use nix::sys::stat::stat;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
@@ -21,9 +22,8 @@ pub struct Mount {
 impl Mount {
     /// The directory of a cgroup given by its path from the namespace's root; none if this mount doesn't show it.
     pub fn directory(&self, cgroup: &Path) -> Option<PathBuf> {
-        let below = cgroup.strip_prefix(&self.root).ok()?;
-        let climbs = below.components().any(|c| c == std::path::Component::ParentDir);
-        (!climbs)
+        let below = path::below(cgroup, &self.root)?;
+        (!path::climbs(below))
             .then(|| if below.as_os_str().is_empty() { self.point.clone() } else { self.point.join(below) })
     }
 }

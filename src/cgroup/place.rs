@@ -3,7 +3,7 @@
 use super::dir::Dir;
 use super::limits::Shown;
 use super::mount::{self, Mount};
-use super::{delegate, mark, own};
+use super::{delegate, mark, own, path};
 use crate::class::Class;
 use crate::policy::compiled::SessionPolicy;
 use nix::errno::Errno;
@@ -149,8 +149,10 @@ type Step = Result<Option<Place>, String>;
 impl Search<'_> {
     /// Our own cgroup is `…/<session>/agent`, or below it (agents make cgroups of their own): told by the names alone.
     fn around_us(&self) -> Step {
-        let inside_agent = |base: &&Path| self.own.strip_prefix(base).is_ok_and(|b| b.starts_with("agent"));
-        self.first_session(self.own.ancestors().filter(inside_agent))
+        let inside_agent = |base: &&Path| {
+            path::below(self.own, base).is_some_and(|below| path::is_within(below, Path::new("agent")))
+        };
+        self.first_session(path::ancestors(self.own).filter(inside_agent))
     }
 
     /// Our own cgroup lies elsewhere in a session that agentsh made.
@@ -242,11 +244,11 @@ impl Search<'_> {
     /// The limits that a leaf in `calls/` escapes: of our own cgroup and upwards, to where `calls/` branches off; and
     /// those of the session, which the command would have seen as its container's.
     fn session(&self, calls: Dir, base: Option<&Path>) -> Place {
-        let ours = self.own.ancestors().take_while(|cgroup| {
-            let shared = base.is_some_and(|b| b.starts_with(cgroup) && b != *cgroup);
-            !shared && (cgroup.parent().is_some() || base.is_some())
+        let ours = path::ancestors(self.own).take_while(|cgroup| {
+            let shared = base.is_some_and(|b| path::is_within(b, cgroup) && b != *cgroup);
+            !shared && (path::parent(cgroup).is_some() || base.is_some())
         });
-        let elsewhere = base.filter(|b| !self.own.starts_with(b));
+        let elsewhere = base.filter(|b| !path::is_within(self.own, b));
         let directory = |cgroup| mount::directories(self.mounts, cgroup).next();
         Place::Session(Box::new(Session {
             above: ours.chain(elsewhere).filter_map(directory).collect(),

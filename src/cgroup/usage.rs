@@ -3,7 +3,9 @@
 use super::dir::{Dir, SHORT};
 use super::files::{Files, Name};
 use super::parse::{keyed, pressure};
+use crate::sys::process::Used;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Counters that only grow; those of a reused leaf begin where the last call left them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +24,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads a leaf's counters; what isn't there (a controller, PSI, the leaf itself) stays 0.
-    pub fn read(leaf: &Dir, files: &mut Files) -> Counters {
+    /// Reads a leaf's counters; what isn't there (a controller, PSI, the leaf itself) stays 0. The CPU time, for which the kernel
+    /// gathers all that the leaf's CPUs have counted, only where it is asked for.
+    pub fn read(leaf: &Dir, files: &mut Files, with_cpu: bool) -> Counters {
         let mut counters = Counters::default();
         let mut buf = [0; SHORT];
         if let Ok(text) = files.read(leaf, Name::Events, &mut buf) {
@@ -38,11 +41,18 @@ impl Counters {
         if let Ok(text) = files.read(leaf, Name::Pids, &mut buf) {
             counters.pids_max = keyed(text, b"max").unwrap_or(0);
         }
-        if let Ok(text) = files.read(leaf, Name::Cpu, &mut buf) {
+        if with_cpu && let Ok(text) = files.read(leaf, Name::Cpu, &mut buf) {
             counters.cpu_user_us = keyed(text, b"user_usec").unwrap_or(0);
             counters.cpu_sys_us = keyed(text, b"system_usec").unwrap_or(0);
         }
         counters
+    }
+
+    /// The CPU time, where it wasn't read: what was there at the start and what has been used since.
+    pub fn add_cpu(&mut self, start: &Counters, used: &Used) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.cpu_user_us = start.cpu_user_us.saturating_add(micros(used.user));
+        self.cpu_sys_us = start.cpu_sys_us.saturating_add(micros(used.system));
     }
 
     /// All of them, in the order of the fields.
@@ -178,7 +188,7 @@ mod tests {
     fn counters_are_read_from_a_leaf_s_files_and_missing_ones_are_zero() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = Dir::open_anywhere(tmp.path()).unwrap();
-        assert_eq!(Counters::read(&dir, &mut Files::default()), Counters::default());
+        assert_eq!(Counters::read(&dir, &mut Files::default(), true), Counters::default());
         let file = |name: &str, text: &str| fs::write(tmp.path().join(name), text).unwrap();
         file("memory.events", "low 0\nhigh 7\nmax 2\noom 1\noom_kill 3\noom_group_kill 1\n");
         file("pids.events", "max 4\n");
@@ -188,7 +198,7 @@ mod tests {
             "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0 avg60=0 avg300=0 total=6\n",
         );
         file("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=8\n");
-        let read = Counters::read(&dir, &mut Files::default());
+        let read = Counters::read(&dir, &mut Files::default(), true);
         assert_eq!((read.high, read.max, read.oom, read.oom_kill, read.pids_max), (7, 2, 1, 3, 4));
         assert_eq!((read.cpu_user_us, read.cpu_sys_us), (5, 4));
         let stalls = Stalls { memory_some_us: 11, memory_full_us: 6, cpu_some_us: 0, io_some_us: 8 };

@@ -36,7 +36,7 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
     (record.cpu_user, record.cpu_sys) = (used.user, used.system);
     record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
     let (Some(session), Some((mut leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
-    let usage = leaf.finish(session, governed.high, record.duration);
+    let usage = leaf.finish(session, governed.high, record.duration, Some(used));
     let counted = usage.counters;
     used_by(record, &leaf, &usage, &governed);
     facts.peak = usage.memory_peak;

@@ -17,7 +17,7 @@
 //! | `cwd`, `argv0` | as the caller gave them |
 //! | `shim` | the name of the shim that the command came through; missing where it came through a shell |
 //! | `exit`, `signal` | one of the two; both null if the command replaced the launcher |
-//! | `duration_us`, `cpu_user_us`, `cpu_sys_us` | wall time; CPU of the leaf (of the children, without one) |
+//! | `duration_us`, `cpu_user_us`, `cpu_sys_us` | wall time; CPU of the leaf (of the shell and what it waited for, if there is none or it took less than 100 ms) |
 //! | `memory_peak`, `peak_source` | `leaf` (memory.peak, all processes) or `rusage` (the largest process) |
 //! | `limits` | `memory_high`, `memory_max`, `swap_max`, `pids_max`: null is no limit; `cpu_weight` |
 //! | `events` | what memory.events and pids.events counted during the call |

@@ -100,9 +100,10 @@ impl LoadEnv {
                 break;
             }
             let file = dir.join(WORKSPACE_FILE);
-            match fs::symlink_metadata(&file) {
-                Ok(found) => return self.usable(&file, &found).map(|()| Some(file)),
-                Err(_) => continue,
+            if exists(&file)
+                && let Ok(found) = fs::symlink_metadata(&file)
+            {
+                return self.usable(&file, &found).map(|()| Some(file));
             }
         }
         Ok(None)
@@ -127,6 +128,11 @@ impl LoadEnv {
             "{name}: ignored, as it belongs to uid {owner}, who is neither you nor the owner of its folder"
         ))
     }
+}
+
+/// Is there anything of this name? Mostly there isn't, and the standard library then asks the kernel twice.
+pub fn exists(path: &Path) -> bool {
+    nix::sys::stat::lstat(path).is_ok()
 }
 
 /// What a policy is compiled from.

@@ -89,7 +89,7 @@ fn base(env: &LoadEnv, problems: &mut Vec<String>) -> (Base, Option<Compiled>) {
             Err(error) => problems.push(format!("{}: {error}", env.run.display())),
         }
     }
-    if env.folder.is_dir() {
+    if place::exists(&env.folder) && env.folder.is_dir() {
         return (Base::Folder(env.folder.clone()), None);
     }
     (Base::Builtin, None)

@@ -32,11 +32,7 @@ pub fn all_others() -> signal::Set {
 
 /// From now on a fault boards the lifeboat. A signal that the caller ignores stays ignored.
 pub fn catch() {
-    for number in FAULTS {
-        if !signal::is_ignored(number) {
-            handle(number);
-        }
-    }
+    FAULTS.into_iter().for_each(handle);
     let stack = libc::stack_t { ss_sp: HANDLER_STACK.0.get().cast(), ss_flags: 0, ss_size: STACK };
     // SAFETY: a static stack of the size that is said. Without it the handler runs on our own stack.
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
@@ -47,8 +43,14 @@ fn handle(number: c_int) {
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = on_fault as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
-    // SAFETY: a valid action; the handler only makes system calls.
-    unsafe { libc::sigaction(number, &action, std::ptr::null_mut()) };
+    // SAFETY: as above.
+    let mut before: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: valid actions; the handler only makes system calls.
+    unsafe { libc::sigaction(number, &action, &mut before) };
+    if before.sa_sigaction == libc::SIG_IGN {
+        // SAFETY: what the kernel has just told.
+        unsafe { libc::sigaction(number, &before, std::ptr::null_mut()) };
+    }
 }
 
 extern "C" fn on_fault(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {

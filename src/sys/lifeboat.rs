@@ -4,7 +4,6 @@
 use super::args::Args;
 use super::process::{self, Change};
 use super::{exec, fault, signal};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -115,33 +114,4 @@ pub fn end_as(change: Change) -> ! {
         exec::exit_now(128 + number);
     }
     exec::exit_now(if let Change::Exited(status) = change { status } else { 1 })
-}
-
-/// The system's allocator, with the lifeboat where Rust would abort.
-pub struct Allocator;
-
-// SAFETY: everything is handed on to the system's allocator; `board` doesn't allocate.
-unsafe impl GlobalAlloc for Allocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps GlobalAlloc's contract.
-        let memory = unsafe { System.alloc(layout) };
-        if memory.is_null() {
-            board();
-        }
-        memory
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps GlobalAlloc's contract.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller keeps GlobalAlloc's contract.
-        let grown = unsafe { System.realloc(memory, layout, size) };
-        if grown.is_null() {
-            board();
-        }
-        grown
-    }
 }

@@ -1,5 +1,6 @@
 //! The only place with `unsafe`: thin, typed wrappers over system calls, each with the reason why it is sound.
 
+pub mod allocator;
 pub mod args;
 pub mod aside;
 pub mod bpf;

@@ -81,11 +81,6 @@ fn disposition(signal: i32, new: Option<libc::sighandler_t>) -> libc::sighandler
     unsafe { old.assume_init() }.sa_sigaction
 }
 
-/// Does this process ignore the signal?
-pub fn is_ignored(signal: i32) -> bool {
-    disposition(signal, None) == libc::SIG_IGN
-}
-
 /// Gives the signal its default action; tells whether it was ignored.
 pub fn set_default(signal: i32) -> bool {
     disposition(signal, Some(libc::SIG_DFL)) == libc::SIG_IGN

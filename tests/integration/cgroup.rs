@@ -132,7 +132,7 @@ fn what_the_tree_does_not_offer_is_named_and_the_leaf_works_without() {
     assert_eq!(leaf.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", leaf.lacks);
     assert_eq!(leaf.lacks.contains(&"pids.max"), !controllers.contains("pids"));
     let mut sleeper = Sleeper::in_cgroup(leaf.dir.path());
-    let usage = leaf.finish(&session, limits().high, Duration::from_secs(1));
+    let usage = leaf.finish(&session, limits().high, Duration::from_secs(1), None);
     assert!(usage.populated_after && usage.oom_owner.is_none());
     assert_eq!(leaf.release(&session, OnExit::Kill), Released::Killed);
     assert!(sleeper.ends());
@@ -143,7 +143,7 @@ fn a_leaf_left_in_order_is_taken_as_it_is_and_made_sure_of_later() {
     let tree = Tree::new();
     let session = tree.session("s");
     let end = |mut leaf: Leaf, high| {
-        leaf.finish(&session, high, Duration::from_secs(1));
+        leaf.finish(&session, high, Duration::from_secs(1), None);
         leaf.release(&session, OnExit::Keep)
     };
     let first = claim(&session);
@@ -174,7 +174,7 @@ fn a_leaf_with_survivors_is_not_left_in_order() {
     let session = tree.session("s");
     let mut leaf = claim(&session);
     let mut server = Sleeper::in_cgroup(leaf.dir.path());
-    assert!(leaf.finish(&session, limits().high, Duration::from_secs(1)).populated_after);
+    assert!(leaf.finish(&session, limits().high, Duration::from_secs(1), None).populated_after);
     assert_eq!(leaf.release(&session, OnExit::Keep), Released::Survivors);
     server.0.kill().unwrap();
     server.0.wait().unwrap();
@@ -310,7 +310,7 @@ fn a_leaf_removed_underneath_is_no_trouble() {
     let session = tree.session("s");
     let mut leaf = claim(&session);
     fs::remove_dir(leaf.dir.path()).unwrap();
-    assert!(!leaf.finish(&session, limits().high, Duration::from_secs(1)).populated_after);
+    assert!(!leaf.finish(&session, limits().high, Duration::from_secs(1), None).populated_after);
     leaf.release(&session, OnExit::Keep);
     assert_eq!(claim(&session).name(), "explore-0");
     fs::remove_dir(session.calls.path().join("explore-0")).unwrap();

@@ -74,7 +74,7 @@ pub fn attend(id: Process) {
     record.leaf = Some(identity);
     let ended = watch(&held, &leaf, &session);
     record.duration = since(exec.process.started_ns);
-    let usage = leaf.finish(&session, ended.high, record.duration);
+    let usage = leaf.finish(&session, ended.high, record.duration, None);
     report::used_by(&mut record, &leaf, &usage, &ended);
     leaf.release(&session, knobs.on_exit.value);
     write(&record, &policy);
