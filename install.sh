@@ -193,6 +193,7 @@ install_tree() {
     put "$built/agentsh-helper" "$prefix/libexec/agentsh-helper" 755
     for name in bash sh busybox; do put "$cache/$name" "$prefix/libexec/$name" 755; done
     for file in "$here"/policies/*.yaml; do put "$file" "$prefix/share/policies/${file##*/}" 644; done
+    put "$here/shims/hook.bash" "$prefix/share/hook.bash" 644
     put "$here/policies/schema.json" "$prefix/share/schema/policy.schema.json" 644
     unit
     local share

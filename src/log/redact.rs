@@ -10,23 +10,36 @@ const SECRET_NAMES: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASS"];
 /// The last part of a flag's name whose value is the *next* word: `--api-key X`, but not `--keyword X`.
 const SECRET_FLAGS: [&str; 9] =
     ["pass", "password", "passwd", "passphrase", "token", "secret", "key", "apikey", "passcode"];
-/// So much more than the cut is looked at, so that a secret at the cut is recognised.
+/// So much beyond the cuts is looked at, so that a secret at the cut is recognised.
 const LOOK_AHEAD: usize = 4096;
+/// And so much before its end: no key that is written out is longer.
+const LOOK_BACK: usize = 8192;
+/// Of a cut command's bytes, one in so many are from its end.
+const END_SHARE: usize = 4;
 
-/// The command as it is logged: at most `limit` bytes of it (a marker with the full length follows if it was
-/// longer), without the values of secrets if `redact` is set. A limit of 0 logs nothing.
+/// The command as it is logged: at most `limit` bytes of it, without the values of secrets if `redact` is set. Of a longer one
+/// the beginning and the end, with its full length between them: agents put what they were asked for at the end of long
+/// scripts of their own. A limit of 0 logs nothing.
 pub fn command(raw: &[u8], limit: usize, redact: bool) -> String {
     if limit == 0 {
         return String::new();
     }
+    let clean = |part: &[u8]| {
+        let text = String::from_utf8_lossy(part).into_owned();
+        if redact { without_secrets(&text) } else { text }
+    };
     let window = &raw[..raw.len().min(limit.saturating_add(LOOK_AHEAD))];
-    let mut text = String::from_utf8_lossy(window).into_owned();
-    if redact {
-        text = without_secrets(&text);
+    let mut text = clean(window);
+    if raw.len() == window.len() && text.len() <= limit {
+        return text;
     }
-    if raw.len() > window.len() || text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-        text.push_str(&format!("…[cut: {} bytes]", raw.len()));
+    let tail = limit / END_SHARE;
+    let end = clean(&raw[raw.len().saturating_sub(tail + LOOK_BACK)..]);
+    text.truncate(text.floor_char_boundary(limit - tail));
+    text.push_str(&format!("…[cut: {} bytes]", raw.len()));
+    if tail > 0 {
+        text.push('…');
+        text.push_str(&end[end.ceil_char_boundary(end.len().saturating_sub(tail))..]);
     }
     text
 }
@@ -292,7 +305,19 @@ mod tests {
         assert_eq!(command(b"A_KEY=abc", 100, false), "A_KEY=abc");
         assert_eq!(command(b"\xff\xfe", 100, true), "\u{fffd}\u{fffd}");
         let long = vec![b'x'; 130_000];
-        assert_eq!(command(&long, 4096, true).len(), 4096 + "…[cut: 130000 bytes]".len());
+        assert_eq!(command(&long, 4096, true).len(), 4096 + "…[cut: 130000 bytes]…".len());
+    }
+
+    #[test]
+    fn a_long_commands_end_is_kept_without_its_secrets() {
+        let long =
+            [vec![b'x'; 130_000], b"\nexport A_TOKEN=hunter2; exec 'bash' -c 'make \xc3\xa4'".to_vec()]
+                .concat();
+        let text = command(&long, 4096, true);
+        assert!(text.ends_with("export A_TOKEN=***; exec 'bash' -c 'make ä'"), "{}", &text[4000..]);
+        let hidden = [b"A_TOKEN='".as_slice(), &[b'x'; 5000], b"'; make"].concat();
+        let text = command(&hidden, 64, true);
+        assert!(text.starts_with("A_TOKEN=***") && !text.contains('x') && text.ends_with("; make"), "{text}");
     }
 
     #[test]

@@ -55,20 +55,24 @@ def _statuses(commands: list[str]) -> list[int]:
 
 
 def _path(scene: Scene) -> str:
-    """make and git are this machine's here."""
+    return f"{scene.shims}:{_tools(scene)}:/usr/bin:/bin"
+
+
+def _tools(scene: Scene) -> str:
+    """make, git and python3 are this machine's here."""
     tools = f"{scene.stage.folder}/typed"
     if not os.path.isdir(tools):
         for name, status in (("pytest", 5), ("npm", 6)):
             scene.tool(tools, name, f"#!/bin/sh\ncat /proc/self/cgroup; exit {status}\n")
-    return f"{scene.shims}:{tools}:/usr/bin:/bin"
+    return tools
 
 
-def _judge(scene: Scene, commands: list[str]) -> list[str]:
+def _judge(scene: Scene, commands: list[str], log: list[dict]) -> list[str]:
     """Each has a line in the log, a use of a leaf that no other had, and its class."""
     asked = "".join(json.dumps({"id": command, "command": command}) + "\n" for command in set(commands))
     answers = subprocess.run([scene.ctl, "classify"], input=asked, capture_output=True, text=True, check=True, timeout=GUARD).stdout
     classes = {answer["id"]: answer["class"] for answer in map(json.loads, answers.splitlines())}
-    log, faults = scene.log(), []
+    faults = []
     if len(log) != len(commands):
         return [f"{len(log)} lines in the log, expected {len(commands)}: {[record['command'] for record in log][:60]}"]
     for command, record, status in zip(commands, log, _statuses(commands)):
@@ -108,7 +112,7 @@ def in_tmux(scene: Scene) -> list[str]:
         statuses = [int(line) for line in _lines(done)]
     finally:
         tmux("kill-server")
-    return _seen(scene, shown) + _right(statuses, commands) + _judge(scene, commands)
+    return _seen(scene, shown) + _right(statuses, commands) + _judge(scene, commands, scene.log())
 
 
 def _lines(path: str) -> list[str]:
@@ -142,10 +146,85 @@ def under_pexpect(scene: Scene) -> list[str]:
                           timeout=COMMANDS * GUARD, env=environment, cwd=scene.stage.work, check=False)
     if done.returncode != 0:
         return [done.stderr[-2000:]]
-    return _right(json.loads(done.stdout), commands) + _judge(scene, commands)
+    return _right(json.loads(done.stdout), commands) + _judge(scene, commands, scene.log())
+
+
+# What SWE-ReX types at the start of a session, and OpenHands.
+TAKEN_OVER = (
+    "export PS1='SHELLPS1PREFIX' ; export PS2='' ; export PS0=''",
+    """export PROMPT_COMMAND='export PS1="###PS1###"'; export PS2=""; export PS0=''""",
+)
+PROBES = r"""
+echo one two; echo "last: $_"
+false; echo "status $?"
+false | true | (exit 3); echo "${PIPESTATUS[*]}"
+[[ abc =~ b ]]; echo "matched ${BASH_REMATCH[0]}"
+set -x; echo traced; A=1 B=2 true; set +x
+set -eu; for i in 1 2; do echo $i; done; f() { echo "in f: $*"; }; f a b; echo "$_"; set +eu
+echo "${PS1-unset} ${PS0-unset} ${PS2-unset} ${PROMPT_COMMAND-unset}"
+x=$(echo sub; false; echo $?); echo "$x"; (exit 7) || echo "or $?"
+cat <<X
+here $?
+X
+case a in a) echo case;; esac; echo $-
+"""
+
+
+def _install_hook(scene: Scene) -> str:
+    """As install.sh lays it out."""
+    prefix = f"{scene.stage.folder}/installed"
+    if not os.path.isdir(prefix):
+        for folder in ("bin", "share"):
+            os.makedirs(f"{prefix}/{folder}")
+        for program in (scene.launcher, scene.ctl):
+            os.symlink(program, f"{prefix}/bin/{os.path.basename(program)}")
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        os.symlink(f"{root}/shims/hook.bash", f"{prefix}/share/hook.bash")
+    return f"{prefix}/share/hook.bash"
+
+
+def unseen(scene: Scene) -> list[str]:
+    """The hook, to what runs in the same shell."""
+    hook = _install_hook(scene)
+    environment = scene.environment(PATH="/usr/bin:/bin", AGENTSH_SHIMS=f"{scene.stage.folder}/hooked")
+    plain, seen = (subprocess.run(["bash", "-c", first + PROBES], executable="/bin/bash", env=environment, capture_output=True, text=True,
+                                  timeout=GUARD, check=False) for first in ("", f". {hook}"))
+    return [f"{a!r} without, {b!r} with the hook" for a, b in ((plain.stdout, seen.stdout), (plain.stderr, seen.stderr)) if a != b]
+
+
+def with_hook(scene: Scene) -> list[str]:
+    """In a session that sources it, whatever is done to its prompts, and to PATH by a virtual environment."""
+    commands, hook = _commands(scene)[:20], _install_hook(scene)
+    venv, late = f"{scene.stage.folder}/hooked_venv", f"{scene.stage.folder}/late"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", venv], check=True, timeout=GUARD, env=scene.stage.environment)
+    environment = scene.environment(PATH=f"{_tools(scene)}:/usr/bin:/bin", TERM="dumb", AGENTSH_SHIMS=f"{scene.stage.folder}/hooked2")
+    statuses = _statuses(commands)
+    # Not there when the shims were made, and no folder of PATH either.
+    scene.tool(late, "tox", "#!/bin/sh\nexit 4\n")
+    faults = []
+    for taken_over in TAKEN_OVER:
+        scene.forget()
+        setting_up = [f". {hook}", taken_over, f". {venv}/bin/activate", f"PATH={late}:$PATH"]
+        script = "\n".join([*setting_up, *(f"{command}; echo status:$?" for command in [*commands, "A=1 tox -q"])])
+        script += "\necho prompts:$PS0:$PS2:$PROMPT_COMMAND:; python3 -c 'import sys; print(sys.prefix)'\n"
+        done = subprocess.run(["bash", "--norc", "-i"], executable="/bin/bash", input=script, env=environment, capture_output=True, text=True,
+                              timeout=GUARD, cwd=scene.stage.work, check=False, start_new_session=True)
+        lines = done.stdout.splitlines()
+        seen = [int(line.removeprefix("status:")) for line in lines if line.startswith("status:")]
+        faults += [] if seen == [*statuses, 4] else [f"statuses {seen}, expected {[*statuses, 4]}; {done.stderr[-500:]}"]
+        faults += [] if lines[-1:] == [venv] else [f"python is in {lines[-1:]}"]
+        prompts = 'prompts:::export PS1="###PS1###":' if "PROMPT_COMMAND" in taken_over else "prompts::::"
+        faults += [] if prompts in lines else [f"{[line for line in lines if 'prompts' in line]}"]
+        log = scene.log()
+        if (last := [record.get("shim") for record in log[-2:]]) != ["tox", "python3"]:
+            faults.append(f"the last in the log came through {last}")
+        faults += _judge(scene, commands, log[:-2])
+    return faults
 
 
 CASES = [
     (f"A shell in tmux: each of {COMMANDS} typed commands has its own leaf", in_tmux),
     (f"A shell under pexpect: each of {COMMANDS} typed commands has its own leaf", under_pexpect),
+    ("The hook is not seen by what runs in the same shell", unseen),
+    ("The hook survives what SWE-ReX and OpenHands do to prompts, a virtual environment, and tools that come later", with_hook),
 ]

@@ -1,0 +1,123 @@
+"""Real agents: how each is installed, started against a model of ours, and given a shell."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+CACHE = os.environ.get("AGENTSH_AGENTS", os.path.expanduser("~/.cache/agentsh-agents"))
+INSTALL_GUARD = 900.0
+TASK = "Do as you are told."
+
+
+class Client:
+    """One agent. `tool` is the name of its shell tool, `command` the name of that tool's argument."""
+
+    name = ""
+    folder = ""
+    has_background = False
+    package = ""
+    program = ""
+    tool = ""
+    command = ""
+    # Does it end commands by a signal that leaves our launcher time to write to its log?
+    cut_is_logged = True
+    # Which of its argument names stand for what a step may ask for.
+    arguments: dict[str, str] = {}
+
+    def installed(self) -> str | None:
+        """The program, if it is there."""
+        path = f"{CACHE}/{self.folder}/{self.program}"
+        return path if os.path.exists(path) else None
+
+    def install(self) -> None:
+        """From its registry, as this machine is configured."""
+        os.makedirs(f"{CACHE}/{self.folder}", exist_ok=True)
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", f"{CACHE}/{self.folder}", self.package]
+        subprocess.run(npm, check=True, timeout=INSTALL_GUARD, capture_output=True, stdin=subprocess.DEVNULL)
+
+    def call(self, command: str, **wishes) -> tuple[str, dict]:
+        """A call of its tool."""
+        return self.tool, {self.command: command} | {self.arguments[wish]: value for wish, value in wishes.items() if wish in self.arguments}
+
+
+class Claude(Client):
+    """Claude Code takes the shell in SHELL."""
+
+    name, folder, package = "claude", "claude", "@anthropic-ai/claude-code"
+    program = "node_modules/.bin/claude"
+    tool, command = "Bash", "command"
+    arguments = {"timeout_ms": "timeout", "background": "run_in_background"}
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """argv, environment, and what is to be mounted where."""
+        return [self.installed(), "-p", TASK, "--dangerously-skip-permissions"], {
+            "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none", "SHELL": shell, "IS_SANDBOX": "1", "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+        }, {}
+
+
+class ClaudeInBackground(Claude):
+    """The same, free to put commands into the background, which it otherwise ends when their time is over."""
+
+    name, has_background = "claude-background", True
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """As before, but for one variable."""
+        argv, environment, mounts = super().start(url, shell, home)
+        del environment["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"]
+        return argv, environment, mounts
+
+
+class Codex(Client):
+    """Codex takes the login shell in /etc/passwd, whatever SHELL says."""
+
+    name, folder, package = "codex", "codex", "@openai/codex"
+    program = "node_modules/.bin/codex"
+    tool, command = "exec_command", "cmd"
+    arguments = {"yield_ms": "yield_time_ms"}
+    cut_is_logged = False
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """argv, environment, and what is to be mounted where."""
+        with open("/etc/passwd", encoding="utf-8") as file:
+            lines = [line.rstrip("\n").split(":") for line in file]
+        with open(f"{home}/passwd", "w", encoding="utf-8") as file:
+            for fields in lines:
+                file.write(":".join([*fields[:-1], shell if fields[2] == str(os.getuid()) else fields[-1]]) + "\n")
+        os.mkdir(f"{home}/.codex")
+        provider = f'{{name="local",base_url="{url}/v1",wire_api="responses",env_key="LOCAL_KEY"}}'
+        return [self.installed(), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
+                "-c", 'model_provider="local"', "-c", f"model_providers.local={provider}", "-m", "gpt-5.2-codex", TASK], {
+            "LOCAL_KEY": "none", "CODEX_HOME": f"{home}/.codex",
+        }, {"/etc/passwd": f"{home}/passwd"}
+
+
+class Mini(Client):
+    """mini-swe-agent takes /bin/sh."""
+
+    name, folder, package = "mini", "mini", "mini-swe-agent"
+    program = "bin/mini"
+    tool, command = "bash", "command"
+    cut_is_logged = False
+
+    def install(self) -> None:
+        """Into a virtual environment; with what its library for models needs and doesn't say."""
+        folder = f"{CACHE}/{self.folder}"
+        shutil.rmtree(folder, ignore_errors=True)
+        for words in ([sys.executable, "-m", "venv", folder], [f"{folder}/bin/pip", "install", "-q", self.package, "mcp"]):
+            subprocess.run(words, check=True, timeout=INSTALL_GUARD, capture_output=True, stdin=subprocess.DEVNULL)
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """argv, environment, and what is to be mounted where."""
+        settings = [f"model.model_kwargs.api_base={url}/v1", "model.cost_tracking=ignore_errors", "environment.timeout=10"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        mounts = {os.path.realpath("/bin/sh"): f"{os.path.dirname(shell)}/sh"}
+        return [self.installed(), "-c", "mini.yaml", *words, "-m", "openai/scripted", "-y", "--exit-immediately", "-l", "0", "-t", TASK,
+                "-o", f"{home}/trajectory.json"], {
+            "OPENAI_API_KEY": "none", "MSWEA_CONFIGURED": "true", "MSWEA_GLOBAL_CONFIG_DIR": f"{home}/mini", "MSWEA_SILENT_STARTUP": "1",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        }, mounts
+
+
+CLIENTS: dict[str, Client] = {client.name: client for client in (Claude(), ClaudeInBackground(), Codex(), Mini())}
