@@ -64,7 +64,8 @@ pub fn is_root(dir: &Dir) -> bool {
     !dir.has("cgroup.type")
 }
 
-fn is_unit(cgroup: &Path) -> bool {
+/// Is it a unit of systemd's, by its name?
+pub fn is_unit(cgroup: &Path) -> bool {
     cgroup.extension().is_some_and(|e| e == "scope" || e == "service" || e == "slice")
 }
 
@@ -85,9 +86,16 @@ fn in_own_namespace() -> bool {
     std::fs::metadata("/proc/self/ns/cgroup").is_ok_and(|m| m.ino() != mount::FIRST_NAMESPACE)
 }
 
-/// Makes a session of a delegated cgroup: `agent/` with all its processes, and `calls/`. Others may be at it too: one
-/// does it, the rest wait for it at most 200 ms. Says why it can't be done.
+/// Makes a session of a delegated cgroup, with the limits that its own leaves: see [`set_up_as`].
 pub fn set_up(dir: &Dir, policy: Option<&SessionPolicy>) -> Result<(), String> {
+    // Its own limits are somebody else's to set; those of agent/ and calls/ follow from them.
+    let own = dir.read_max("memory.max").unwrap_or(None);
+    set_up_as(dir, &Spec::of(policy, own, None, meminfo::available()))
+}
+
+/// Makes a session of a cgroup: `agent/` with all its processes, and `calls/`. Others may be at it too: one does it, the
+/// rest wait for it at most 200 ms. Says why it can't be done.
+pub fn set_up_as(dir: &Dir, spec: &Spec) -> Result<(), String> {
     let mut tries = 0;
     while let Err(e) = dir.try_lock() {
         tries += 1;
@@ -96,20 +104,17 @@ pub fn set_up(dir: &Dir, policy: Option<&SessionPolicy>) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let result = set_up_locked(dir, policy);
+    let result = set_up_locked(dir, spec);
     let _ = dir.unlock();
     result
 }
 
-fn set_up_locked(dir: &Dir, policy: Option<&SessionPolicy>) -> Result<(), String> {
-    // Its own limits are somebody else's to set; those of agent/ and calls/ follow from them.
-    let own = dir.read_max("memory.max").unwrap_or(None);
-    let spec = Spec::of(policy, own, None, meminfo::available());
+fn set_up_locked(dir: &Dir, spec: &Spec) -> Result<(), String> {
     let agent =
         dir.ensure_child("agent").map_err(|e| format!("{}/agent: {}", dir.path().display(), e.desc()))?;
     for _ in 0..ROUNDS {
         empty_into(dir, &agent).map_err(|e| e.to_string())?;
-        match session::furnish(dir, &spec) {
+        match session::furnish(dir, spec) {
             Ok(_) => return Ok(()),
             // A process was forked between the last look and the switch.
             Err(e) if e.errno == Errno::EBUSY => {}

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod attach;
 mod bpf;
 mod load;
 mod memory;
@@ -25,6 +26,7 @@ struct Cli {
 enum Command {
     Root(root::Args),
     Session(session::Args),
+    Attach(attach::Args),
     Serve(serve::Args),
     Load(load::LoadArgs),
     Reload(load::ReloadArgs),
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Root(args) => root::run(&args),
         Command::Session(args) => session::run(&args),
+        Command::Attach(args) => attach::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Load(args) => load::load(&args),
         Command::Reload(args) => load::reload(&args),

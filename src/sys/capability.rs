@@ -22,6 +22,22 @@ struct Data {
 /// One of them, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
+    /// Giving files to others.
+    Chown = 0,
+    /// Writing what belongs to others.
+    DacOverride = 1,
+    /// Looking at what belongs to others, and opening files by their handles, past every mount.
+    DacReadSearch = 2,
+    /// Acting as another group.
+    Setgid = 6,
+    /// Acting as another user.
+    Setuid = 7,
+    /// Entering another root.
+    SysChroot = 18,
+    /// Looking at other processes.
+    SysPtrace = 19,
+    /// Mounting.
+    SysAdmin = 21,
     /// Reading what the kernel observes: tracing programs, kernel memory.
     Perfmon = 38,
     /// bpf(2).
@@ -32,12 +48,21 @@ impl Capability {
     /// As capabilities(7) calls it.
     pub fn name(self) -> &'static str {
         match self {
+            Capability::Chown => "CAP_CHOWN",
+            Capability::DacOverride => "CAP_DAC_OVERRIDE",
+            Capability::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Capability::Setgid => "CAP_SETGID",
+            Capability::Setuid => "CAP_SETUID",
+            Capability::SysChroot => "CAP_SYS_CHROOT",
+            Capability::SysPtrace => "CAP_SYS_PTRACE",
+            Capability::SysAdmin => "CAP_SYS_ADMIN",
             Capability::Perfmon => "CAP_PERFMON",
             Capability::Bpf => "CAP_BPF",
         }
     }
 
-    fn bit(self) -> u64 {
+    /// Its bit in the sets of /proc/PID/status.
+    pub fn bit(self) -> u64 {
         1 << self as u32
     }
 }

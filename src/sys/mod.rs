@@ -10,6 +10,8 @@ pub mod fault;
 pub mod fd;
 pub mod flock;
 pub mod lifeboat;
+pub mod mounting;
+pub mod peer;
 pub mod process;
 pub mod sched_ext;
 pub mod signal;

@@ -7,6 +7,7 @@
 //! (`--after`) sees to it that nothing stands still for the lack of it.
 
 mod call;
+mod door;
 mod judge;
 mod news;
 mod process;
@@ -52,6 +53,11 @@ pub fn run(args: &Args) -> Result<()> {
     let _lock = lock()?;
     sweep_all();
     let mut after = keeper()?;
+    let door = door::Door::open()?;
+    std::thread::Builder::new()
+        .name("door".to_string())
+        .spawn(move || door.keep())
+        .context("no thread for the control socket")?;
     let active = Arc::new(AtomicUsize::new(0));
     let mut news = news::News::default();
     let mut swept = Instant::now();

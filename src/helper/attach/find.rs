@@ -1,0 +1,85 @@
+//! Which process stands for a container.
+
+use super::{answer, container};
+use crate::cgroup::dir::Dir;
+use anyhow::{Context, Result, bail};
+use std::io::Read;
+
+/// Cgroups are looked for so far down; Kubernetes' containers are four levels down.
+const DEEPEST: usize = 8;
+/// A hook's state is a few hundred bytes and the container's annotations.
+const MOST_STATE: u64 = 1 << 20;
+
+/// The first process of the container with this id or cgroup's name.
+pub fn by_name(root: &Dir, wanted: &str) -> Result<i32> {
+    let mut found = Vec::new();
+    search(root, wanted, DEEPEST, &mut found)?;
+    match found.as_slice() {
+        [one] => match processes(one)?.first() {
+            Some(&first) => Ok(first),
+            None => bail!("{} has no processes: is the container running?", one.path().display()),
+        },
+        [] => bail!(
+            "no cgroup bears the name of the container {wanted}: give its id as the engine knows it, or the pid of its first process"
+        ),
+        more => {
+            let paths: Vec<_> = more.iter().map(|dir| dir.path().display().to_string()).collect();
+            bail!("{wanted} is the name of {}: give a process of the one that is meant", paths.join(" and "))
+        }
+    }
+}
+
+fn search(dir: &Dir, wanted: &str, depth: usize, found: &mut Vec<Dir>) -> Result<()> {
+    for name in dir.children(usize::MAX).map_err(answer(dir))? {
+        // Gone meanwhile, or below what a container may have named.
+        let Ok(child) = dir.child(&name) else { continue };
+        if container::is_named(&name, wanted) {
+            found.push(child);
+        } else if depth > 0 && name != "calls" && container::id(&name).is_none() {
+            search(&child, wanted, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The processes of a container's cgroup, whether it is arranged already or not: the first one first.
+pub fn processes(base: &Dir) -> Result<Vec<i32>> {
+    let mut pids = listed(base)?;
+    if let Ok(agent) = base.child("agent") {
+        pids.extend(listed(&agent)?);
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+fn listed(dir: &Dir) -> Result<Vec<i32>> {
+    let mut buf = vec![0; 256 << 10];
+    let text = dir.read("cgroup.procs", &mut buf).map_err(answer(dir))?;
+    Ok(String::from_utf8_lossy(text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// The container's first process, by the state that an engine gives its hooks (OCI runtime specification, "State").
+pub fn by_state(state: impl Read) -> Result<i32> {
+    let state: serde_json::Value =
+        serde_json::from_reader(state.take(MOST_STATE)).context("the state on stdin")?;
+    match state.get("pid").and_then(serde_json::Value::as_i64).and_then(|pid| i32::try_from(pid).ok()) {
+        Some(pid) if pid > 0 => Ok(pid),
+        _ => bail!("the state on stdin has no pid: this hook belongs at poststart"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_s_state_names_the_first_process() {
+        assert_eq!(
+            by_state(&br#"{"ociVersion":"1.0","id":"x","status":"running","pid":812}"#[..]).unwrap(),
+            812
+        );
+        for broken in [&b"{}"[..], b"", br#"{"pid":0}"#, br#"{"pid":-1}"#, br#"{"pid":4294967297}"#, b"[1"] {
+            assert!(by_state(broken).is_err());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Putting `calls/` and the policy where the container's programs see them: /run/agentsh, in its mount namespace.
+//!
+//! A child process does it, as whoever enters another mount namespace has that one's files from then on. Those are the
+//! container's own, and it may change them meanwhile: no link is followed, no file of it is read or written, and what is
+//! mounted was opened before.
+
+use super::peer::Peer;
+use crate::cgroup::dir::Dir;
+use crate::sys::capability::{Capability, keep_only};
+use crate::sys::mounting::{self, INERT, READ_ONLY};
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid, write};
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// What of root's powers is needed in there, once it is entered: mounting, and making the folder as its owner would.
+const NEEDED: [Capability; 4] =
+    [Capability::SysAdmin, Capability::DacOverride, Capability::Setuid, Capability::Setgid];
+/// The child's exit status if everything was there already.
+const THERE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// What is put into a container.
+pub struct Parcel {
+    folder: OwnedFd,
+    calls: OwnedFd,
+    /// The id of `calls/`.
+    id: u64,
+}
+
+impl Parcel {
+    /// A folder in memory with the policy and `calls/`'s place in it, and a mount of `calls/` alone. `..` of that one is
+    /// itself: nothing above it can be reached from it.
+    pub fn of(calls: &Dir, policy: &[u8]) -> Result<Parcel> {
+        let folder = mounting::tmpfs(&[(c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"16")])
+            .context("a file system in memory can't be had")?;
+        mkdirat(&folder, "calls", Mode::from_bits_truncate(0o755)).context("calls, in memory")?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let file =
+            openat(&folder, "policy", flags, Mode::from_bits_truncate(0o644)).context("policy, in memory")?;
+        let mut left = policy;
+        while !left.is_empty() {
+            left = &left[write(&file, left).context("policy, in memory")?..];
+        }
+        drop(file);
+        mounting::restrict(&folder, READ_ONLY | INERT).context("mount_setattr")?;
+        let mount = mounting::detached(calls).context("open_tree of calls/")?;
+        mounting::restrict(&mount, INERT).context("mount_setattr")?;
+        let id = calls.identity().context("calls/")?.id;
+        Ok(Parcel { folder, calls: mount, id })
+    }
+
+    /// Mounts it in the peer's mount namespace, if it isn't there. False if it was. `still` is asked last, just before the mount.
+    pub fn deliver(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<bool> {
+        let (status, said) = mounting::in_child(|| match self.inside(peer, still) {
+            Ok(true) => (0, String::new()),
+            Ok(false) => (THERE, String::new()),
+            Err(error) => (FAILED, format!("{error:#}")),
+        })
+        .context("no process for the mount can be had")?;
+        match status {
+            0 => Ok(true),
+            THERE => Ok(false),
+            FAILED => bail!("in the container: {said}"),
+            _ => bail!("the process that mounts came to an end by itself ({status})"),
+        }
+    }
+
+    fn inside(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<bool> {
+        mounting::enter_mounts(peer).context("its mount namespace can't be entered")?;
+        let root = File::open("/").context("its /")?;
+        let run = folder(&root, c"run")?;
+        let place = folder(&run, c"agentsh")?;
+        if self.is_at(&place) {
+            return Ok(false);
+        }
+        still()?;
+        keep_only(&NEEDED).context("capabilities can't be given up")?;
+        mounting::mount_onto(&self.folder, &place).context("/run/agentsh can't be mounted")?;
+        // Seen from the mount itself, so whatever happened to the path meanwhile.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let inner = openat(&self.folder, "calls", flags, Mode::empty()).context("/run/agentsh/calls")?;
+        mounting::mount_onto(&self.calls, &inner).context("/run/agentsh/calls can't be mounted")?;
+        Ok(true)
+    }
+
+    /// Is our `calls/` mounted there already?
+    fn is_at(&self, place: &OwnedFd) -> bool {
+        let Ok(calls) = mounting::open_beneath(place, c"calls") else { return false };
+        let ours = fstat(&self.calls).map(|s| (s.st_dev, s.st_ino));
+        ours.is_ok_and(|(_, id)| id == self.id) && fstat(&calls).map(|s| (s.st_dev, s.st_ino)) == ours
+    }
+}
+
+/// Opens a folder of the container, made if need be: as root, or as whoever owns the one that it lies in, where root is
+/// nobody (user namespaces).
+fn folder(parent: impl std::os::fd::AsFd, name: &CStr) -> Result<OwnedFd> {
+    let shown = name.to_string_lossy();
+    match mounting::open_beneath(&parent, name) {
+        Ok(there) => return Ok(there),
+        Err(Errno::ENOENT) => {}
+        Err(Errno::ELOOP) => bail!("{shown} is a symbolic link: nothing is mounted through one"),
+        Err(errno) => return Err(errno).with_context(|| format!("its {shown} can't be opened")),
+    }
+    let make = || mkdirat(&parent, name, Mode::from_bits_truncate(0o755));
+    let made = match make() {
+        Err(Errno::EOVERFLOW | Errno::EACCES | Errno::EPERM) => {
+            let owner = fstat(&parent).context("fstat")?;
+            setfsgid(Gid::from_raw(owner.st_gid));
+            setfsuid(Uid::from_raw(owner.st_uid));
+            let made = make();
+            setfsuid(Uid::from_raw(0));
+            setfsgid(Gid::from_raw(0));
+            made
+        }
+        other => other,
+    };
+    match made {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(Errno::EROFS) => bail!(
+            "its file system is read-only: start it with --tmpfs /run, or with /run/agentsh in its image"
+        ),
+        Err(errno) => return Err(errno).with_context(|| format!("its {shown} can't be made")),
+    }
+    mounting::open_beneath(&parent, name).with_context(|| format!("its {shown} can't be opened"))
+}

@@ -1,0 +1,257 @@
+//! `agentsh-helper attach`: gives a container that has no writable cgroup file system its `calls/`, from outside.
+//!
+//! The container's processes go to `agent/` in its own cgroup, `calls/` with the budget is made beside it, and mounted in
+//! the container at /run/agentsh with the policy ([`inside`]). Which cgroup that is [`container`] decides by names that
+//! the engine gave, and [`peer`] holds on to the process meanwhile. Once it is done nothing of this stays: calls need no
+//! helper.
+
+mod ask;
+mod container;
+mod find;
+mod inside;
+mod peer;
+
+use crate::cgroup::dir::Dir;
+use crate::cgroup::session::{self, Spec};
+use crate::cgroup::{delegate, mark, meminfo, mount};
+use crate::policy::place::LoadEnv;
+use crate::policy::{compile, store};
+use crate::sys::capability::{Capability, keep_only};
+use anyhow::{Context, Result, anyhow, bail};
+pub use ask::{REQUEST, SOCKET, container_of, reply};
+use inside::Parcel;
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Uid, fchownat};
+use peer::{Peer, Status};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// What of root's powers it takes: arranging foreign cgroups and handing them over; looking at foreign processes; entering
+/// their mount namespaces and mounting there, in a folder made as whoever owns the one above. Nothing else is kept.
+const NEEDED: [Capability; 7] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysAdmin,
+];
+/// So many of a container's processes are looked at before it gets the mount.
+const MOST_PEERS: usize = 4096;
+
+/// Give a running container its own calls/: its processes are moved to agent/ in its cgroup, calls/ is made beside it with
+/// what the container's limit leaves, and mounted in the container at /run/agentsh, with the policy. Nothing stays
+/// running. Doing it again renews the limits.
+///
+/// Needs root on the host, and Linux 5.12. Not for containers with CAP_SYS_ADMIN or CAP_DAC_READ_SEARCH: they get past
+/// any mount.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Its id (12 digits will do), its cgroup's name, or a process of it.
+    #[arg(value_name = "CONTAINER|PID", required_unless_present_any = ["hook", "guest", "ask"])]
+    container: Option<String>,
+    /// Who runs calls there, as the host counts, if not who its first process runs as.
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Be a container engine's hook: which container it is comes by stdin (OCI's state). Never fails the container.
+    #[arg(long, conflicts_with_all = ["container", "uid"])]
+    hook: bool,
+    /// Ask for this container, from inside it, at the socket of `agentsh-helper serve`. Needs no rights.
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = SOCKET, conflicts_with_all = ["container", "uid", "hook"])]
+    ask: Option<PathBuf>,
+    /// For whoever is at the other end of stdin: for serve.
+    #[arg(long, hide = true, conflicts_with_all = ["container", "uid", "hook", "ask"])]
+    guest: bool,
+}
+
+/// Attaches one container.
+pub fn run(args: &Args) -> Result<()> {
+    if let Some(socket) = &args.ask {
+        println!("{}", ask::ask(socket)?);
+        return Ok(());
+    }
+    let lacking = keep_only(&NEEDED).context("capabilities can't be given up")?;
+    if !lacking.is_empty() {
+        let names: Vec<_> = lacking.iter().map(|it| it.name()).collect();
+        bail!("lacking {}: run this as root, on the host", names.join(", "));
+    }
+    if args.guest {
+        let connection = std::io::stdin().as_fd().try_clone_to_owned().context("stdin")?;
+        let connection = UnixStream::from(connection);
+        let result = ask::guest(&connection).and_then(|peer| attach(&peer, None));
+        match &result {
+            // Where that is on the host is nothing to the container.
+            Ok((spec, _)) => reply(&connection, true, &said(spec)),
+            Err(error) => reply(&connection, false, &format!("{error:#}")),
+        }
+        return result.map(drop);
+    }
+    if args.hook {
+        // It stands in the way of the container's start, and whatever it lacks the container must run.
+        let state = std::io::stdin().lock();
+        if let Err(error) = find::by_state(state).and_then(|pid| attach(&Peer::of(pid)?, None)) {
+            eprintln!("agentsh-helper: the container has no calls/: {error:#}");
+        }
+        return Ok(());
+    }
+    let wanted = args.container.as_deref().unwrap_or_default();
+    let pid = match wanted.parse() {
+        // An id of digits alone is longer than any pid.
+        Ok(pid) if pid > 0 && wanted.len() < 12 => pid,
+        _ => find::by_name(&root()?, wanted)?,
+    };
+    let (spec, how) = attach(&Peer::of(pid)?, args.uid)?;
+    println!("{}, {how}", said(&spec));
+    Ok(())
+}
+
+/// Attaches the container of this process. Gives its limits, and where what was done.
+fn attach(peer: &Peer, uid: Option<u32>) -> Result<(Spec, String)> {
+    let pid = peer.pid;
+    let status = peer.status()?;
+    if peer.shares("mnt")? {
+        bail!(
+            "process {pid} is in the host's mount namespace, so in no container: for an agent on the host there is `agentsh-helper session`"
+        );
+    }
+    let root = root()?;
+    let (own, cgroup) = the_cgroup(&root, peer, &status)?;
+    if !container::is_plain(&own, &cgroup) {
+        bail!(
+            "process {pid} is in {}, as its container {} arranges its cgroup itself: give that one a writable cgroup file system instead (README, Containers)",
+            own.display(),
+            cgroup.display()
+        );
+    }
+    let base = open(&root, &cgroup)?;
+    refuse_those_who_get_past(&base)?;
+    let spec = arrange(&base)?;
+    engine_may_enter(&base)?;
+    let user = uid.unwrap_or(status.uid);
+    if user != 0 {
+        let gid = uid.map_or(status.gid, |_| crate::ctl::run::group_of(user).as_raw());
+        session::hand_over(&base, Uid::from_raw(user), Gid::from_raw(gid))?;
+    }
+    let calls = base.child("calls").with_context(|| format!("{}/calls", base.path().display()))?;
+    let parcel = Parcel::of(&calls, &policy()?)?;
+    let agent = cgroup.join("agent");
+    let still = || match peer.cgroup()? {
+        now if now.starts_with(&agent) => Ok(()),
+        now => bail!("process {pid} has gone to {} meanwhile", now.display()),
+    };
+    still()?;
+    let how = if parcel.deliver(peer, still)? { "mounted" } else { "mounted already" };
+    Ok((spec, format!("{how} at /run/agentsh from {}/calls", base.path().display())))
+}
+
+fn said(spec: &Spec) -> String {
+    spec.budget.map_or("no limit for calls".to_string(), |bytes| format!("{} MiB for calls", bytes >> 20))
+}
+
+/// The root of the whole tree, by a mount that we may write to.
+fn root() -> Result<Dir> {
+    let mounts = mount::all().context("/proc/self/mountinfo can't be read")?;
+    mount::directories(&mounts, Path::new("/"))
+        .filter_map(|directory| Dir::open(&directory).ok())
+        .find(|dir| delegate::is_root(dir) && dir.writable().is_ok())
+        .ok_or_else(|| anyhow!("the root of the cgroup v2 tree can't be written here: run this on the host"))
+}
+
+/// The peer's cgroup and its container's. One that no engine named is a container's if nobody but the container is in it.
+fn the_cgroup(root: &Dir, peer: &Peer, status: &Status) -> Result<(PathBuf, PathBuf)> {
+    let own = peer.cgroup()?;
+    if let Some(container) = container::around(&own) {
+        return Ok((own, container));
+    }
+    let refuse = |why: &str| Err(anyhow!("process {} is in the cgroup {}, {why}", peer.pid, own.display()));
+    if own.components().any(|part| part.as_os_str() == "calls") {
+        return refuse("which is within a session's calls/: a container there shares that call's limits");
+    }
+    let cgroup = match own.file_name() {
+        Some(name) if name == "agent" => own.parent().unwrap_or(&own).to_owned(),
+        Some(_) if !delegate::is_unit(&own) => own.clone(),
+        _ => return refuse("which isn't a container's: give it one of its own"),
+    };
+    if status.pids.len() < 2 {
+        return refuse(
+            "which no container engine named, and it has no PID namespace of its own: is it a container?",
+        );
+    }
+    for other in find::processes(&open(root, &cgroup)?)? {
+        let Ok(other) = Peer::of(other) else { continue };
+        if other.status()?.pids.len() < 2 {
+            return refuse("and so are processes outside the container: give it one of its own");
+        }
+    }
+    Ok((own, cgroup))
+}
+
+fn open(root: &Dir, cgroup: &Path) -> Result<Dir> {
+    let directory = root.path().join(cgroup.strip_prefix("/").unwrap_or(cgroup));
+    Dir::open(&directory).with_context(|| directory.display().to_string())
+}
+
+/// No process of the container may be able to reach past the mount; what an engine adds later with more powers than the
+/// container has is the host's doing.
+fn refuse_those_who_get_past(base: &Dir) -> Result<()> {
+    for pid in find::processes(base)?.into_iter().take(MOST_PEERS) {
+        // It may have ended meanwhile.
+        let Ok(Some(power)) = Peer::of(pid).and_then(|peer| peer.gets_past_mounts()) else { continue };
+        bail!(
+            "process {pid} of the container has {power}, by which it gets past any mount: start the container without it"
+        );
+    }
+    Ok(())
+}
+
+/// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first.
+fn arrange(base: &Dir) -> Result<Spec> {
+    let above = base.path().ancestors().skip(1).map_while(|p| Dir::open(p).ok()?.read_max("memory.max").ok());
+    let limit = base.read_max("memory.max").unwrap_or(None);
+    let policy = store::load(&LoadEnv::bare(0)).policy;
+    let spec = Spec::of(Some(&policy.session), limit, above.flatten().min(), meminfo::available());
+    delegate::set_up_as(base, &spec).map_err(|why| anyhow!(why))?;
+    base.set_mark(mark::SESSION, mark::BY_HELPER).context("user.agentsh.session")?;
+    // So that calls made without end end somewhere; what the engine has set is the engine's.
+    if base.read_max("cgroup.max.descendants") == Ok(None) {
+        let most = u64::from(spec.max_leaves) + 2;
+        base.write_u64("cgroup.max.descendants", most).context("cgroup.max.descendants")?;
+    }
+    Ok(spec)
+}
+
+/// A user's own engine puts what it starts later (`podman exec`) where the container's first process is: that must be the
+/// user's, as the container's cgroup is.
+fn engine_may_enter(base: &Dir) -> Result<()> {
+    let owner = fstat(base).with_context(|| base.path().display().to_string())?;
+    if owner.st_uid == 0 {
+        return Ok(());
+    }
+    for file in ["agent", "agent/cgroup.procs", "agent/cgroup.threads"] {
+        let (user, group) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+        fchownat(base, file, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)
+            .with_context(|| format!("{}/{file}", base.path().display()))?;
+    }
+    Ok(())
+}
+
+/// The host's policy, compiled.
+fn policy() -> Result<Vec<u8>> {
+    let env = LoadEnv::bare(0);
+    let (inputs, _) = store::inputs(&env, &mut Vec::new());
+    let outcome = compile::compile(&inputs);
+    if outcome.failed() {
+        let problems: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+        bail!("the policy has errors; `agentshctl policy check` shows them: {}", problems.join("; "));
+    }
+    Ok(outcome.to_bytes(&inputs))
+}
+
+/// For `?` on what the kernel answers about a cgroup.
+fn answer(what: &Dir) -> impl FnOnce(Errno) -> anyhow::Error + '_ {
+    |errno| anyhow!("{}: {}", what.path().display(), errno.desc())
+}

@@ -1,0 +1,136 @@
+"""Commands that are run in a container by a shell that isn't under test, so that two ways of running them can be compared."""
+
+import os
+
+from roots import OPT, PLACE, records
+from sessions import MIB, equal, report
+
+MEMORY = 640
+# What a shell, or a busybox whose programs are all behind /bin/sh, has to do as it does without agentsh.
+COMMANDS = (
+    "echo out; echo err >&2; exit 3",
+    "cd /out && pwd && echo x >f && wc -c <f",
+    "kill -TERM $$",
+    "kill -9 $$",
+    "for i in 1 2 3; do echo $i; done | sort -r",
+    "id -u; umask; ls /; echo $PWD",
+    "trap 'echo bye' EXIT; true",
+    "no-such-command",
+    "sleep 0.1 & wait $!; echo $?",
+    "if then",
+    "(exit 4); echo $?; false | true; echo $?",
+    "mkdir -p /out/d && ls /out/d && rm -r /out/d; cat /etc/passwd | grep -c root",
+    "dd if=/dev/zero bs=1000 count=3 2>/dev/null | tr '\\0' x | tail -c 5",
+    "/bin/sh -c 'echo inner; exit 9'; echo $?",
+    "for a in cat ls sed sort wc; do $a /nonexistent >/dev/null 2>&1; echo $a $?; done </dev/null",
+)
+LEAF = 'for f in memory.high memory.max pids.max cpu.weight; do cat "$CALLS/$(sed s,.*/,, /proc/self/cgroup)/$f"; done'
+OUT_OF_MEMORY = "dd if=/dev/zero of=/dev/null bs=600M count=1"
+
+# Runs in the container, by a shell that isn't under test. Each command: its status and output.
+DRIVER = r"""
+call() {
+    (exec -a "$NAME" "$SHELL_UNDER_TEST" -c "$1") >/out/out 2>/out/err
+    status=$?
+    echo "== $status"; sed 's/^/out: /' /out/out; sed 's/^/err: /' /out/err
+}
+while IFS= read -r command; do call "$command"; done </case/commands
+echo "== end"
+"""
+
+
+class Player:
+    """Runs commands in containers by the driver: (plain or agentsh, commands) -> what was said, and the log's lines."""
+
+    def __init__(self, podman, name, calls):
+        self.podman, self.name, self.calls = podman, name, calls
+        # Of its own: containers of several cases may be running.
+        self.case, self.out = (f"{PLACE}/{kind}-{id(self):x}" for kind in ("case", "out"))
+        for folder in (self.case, self.out):
+            os.makedirs(folder)
+            os.chmod(folder, 0o777)
+
+    def volumes(self):
+        """What the driver needs in the container."""
+        return ["-v", f"{OPT}:/opt/agentsh:ro", "-v", f"{self.case}:/case:ro", "-v", f"{self.out}:/out"]
+
+    def over(self):
+        """agentsh in place of the shell."""
+        return ["-v", f"{OPT}/bin/{self.name}:/bin/{self.name}:ro"]
+
+    def variables(self, plain):
+        """The driver's environment: agentsh in place of /bin/NAME, or what is called directly without it."""
+        real = f"/opt/agentsh/libexec/{self.name}" if plain else f"/bin/{self.name}"
+        variables = {"NAME": f"/bin/{self.name}", "SHELL_UNDER_TEST": real, "CALLS": self.calls}
+        variables["AGENTSH_LOG"] = "/out/calls.jsonl"
+        return [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
+
+    def play(self, commands, *arguments):
+        """Runs podman with these arguments and the driver."""
+        for name in os.listdir(self.out):
+            os.unlink(f"{self.out}/{name}")
+        with open(f"{self.case}/commands", "w", encoding="utf-8") as file:
+            file.writelines(f"{command}\n" for command in commands)
+        with open(f"{self.case}/driver", "w", encoding="utf-8") as file:
+            file.write(DRIVER)
+        done = self.podman(*arguments, "/opt/agentsh/libexec/busybox", "sh", "/case/driver")
+        said = [part.splitlines() for part in done.stdout.split("== ")[1:]]
+        if done.returncode or said[-1:] != [["end"]]:
+            print(f"# podman: status {done.returncode}, {done.stderr.strip()[-600:]}", flush=True)
+        return said, records(f"{self.out}/calls.jsonl")
+
+
+class Fresh(Player):
+    """A container for each time, with the driver as its first process."""
+
+    def __init__(self, podman, where, name, *options):
+        super().__init__(podman, name, "/sys/fs/cgroup/calls")
+        self.where, self.options = where, ("--memory", f"{MEMORY}m", *options)
+
+    def __call__(self, plain, commands):
+        over = [] if plain else self.over()
+        what = [*self.volumes(), *over, *self.variables(plain), *self.options, *self.where]
+        return self.play(commands, "run", "--rm", "--network", "none", *what)
+
+
+class Running(Player):
+    """One container that runs all the time."""
+
+    def __init__(self, podman, where, name, *options):
+        super().__init__(podman, name, "/run/agentsh/calls")
+        what = [*self.volumes(), *self.over(), "--memory", f"{MEMORY}m", *options, *where]
+        self.container, self.pid = podman.start(*what, "/opt/agentsh/libexec/busybox", "sleep", "3000")
+
+    def __call__(self, plain, commands):
+        return self.play(commands, "exec", *self.variables(plain), self.container)
+
+    def end(self):
+        """Ends the container."""
+        self.podman("rm", "-f", "-t", "0", self.container)
+
+
+def same(what, player):
+    """With agentsh and without: the same from each command. Gives the log's lines."""
+    plain, _ = player(True, COMMANDS)
+    ours, log = player(False, COMMANDS)
+    equal(f"{what}: without agentsh every command ends", len(plain), len(COMMANDS) + 1)
+    equal(f"{what}: and with it", len(ours), len(COMMANDS) + 1)
+    differ = [(c, a, b) for c, a, b in zip(COMMANDS, plain, ours) if a != b]
+    report(f"{what}: {len(COMMANDS)} commands do as without agentsh", not differ, differ)
+    report(f"{what}: each is in the log", len(log) >= len(COMMANDS), len(log))
+    return log
+
+
+def leaf(what, player):
+    """The call's leaf, and what happens when memory runs out."""
+    said, log = player(False, [LEAF, f"{OUT_OF_MEMORY}; true # pytest", "echo alive"])
+    budget = MEMORY // 2 * MIB
+    expected = ["0", *(f"out: {number}" for number in (min(256 * MIB, budget), budget, 512, 300))]
+    equal(f"{what}: a call that looks has its class's limits, within the budget", said[:1], [expected])
+    equal(f"{what}: it is in a leaf of its class", [r["leaf"] for r in log[:1]], ["explore-0"])
+    killed = said[1] if len(said) > 1 else []
+    equal(f"{what}: a call beyond the budget is killed", killed[:1], ["137"])
+    told = " ".join(line for line in killed if line.startswith("err: [agentsh]"))
+    known = "Out of memory" in told and f"{budget // MIB} MiB" in told
+    report(f"{what}: who called is told that it was memory, and whose limit", known, killed)
+    equal(f"{what}: the container lives", said[2:], [["0", "out: alive"], ["end"]])
