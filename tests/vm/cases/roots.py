@@ -1,26 +1,29 @@
 """What the cases about containers share: root file systems made of this machine's own files, an installed agentsh, podman."""
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
+import sys
 
 from sessions import program, run
 
 # In memory: layers can't lie on the guest's root, which is an overlay itself.
-PLACE = "/run/agentsh-containers"
+PLACE = f"/run/ct-{os.path.basename(sys.argv[0]).partition('.')[0]}"
 OPT = f"{PLACE}/opt"
 STORE = f"{PLACE}/podman"
 # What a small Debian has, as far as the commands need it.
 DEBIAN = ("bash", "dash", "coreutils", "grep", "sed", "findutils", "procps", "base-files", "base-passwd")
 APPLETS = ("sh", "ls", "cat", "dd", "grep", "sed", "sort", "sleep", "id", "wc", "tr", "tail", "true", "mkdir", "rm", "awk")
-SECONDS = 120
+SECONDS = 200
 # An ordinary user, with podman of its own.
 USER = 1500
 
 
 def opt():
-    """An installed tree as install.sh leaves it, with the static shells of Debian's packages."""
+    """An installed tree as install.sh leaves it, with the static shells of Debian's packages; gone when the case ends."""
+    atexit.register(shutil.rmtree, PLACE, ignore_errors=True)
     os.makedirs(f"{OPT}/bin")
     os.makedirs(f"{OPT}/libexec")
     shutil.copy(program("agentsh"), f"{OPT}/bin/agentsh")
@@ -64,8 +67,9 @@ def debian():
     files = [path for path in listed if path.startswith("/") and not path.startswith(skipped) and not os.path.isdir(path)]
     # By the folders that they really are in: /bin may be a link to /usr/bin.
     files = [os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) for path in files if os.path.lexists(path)]
-    programs = [os.path.realpath(path) for path in files if "bin/" in path]
-    seen = run("ldd", *programs).stdout.split()
+    # Those that have more than the C library; each takes a moment.
+    programs = ("/bin/bash", "/bin/ls", "/bin/cp", "/usr/bin/expr", "/usr/bin/sort", "/bin/grep", "/bin/sed", "/usr/bin/find", "/bin/ps")
+    seen = run("ldd", *programs, seconds=SECONDS).stdout.split()
     libraries = {word for word in seen if word.startswith("/") and not word.endswith(":") and os.path.isfile(word)}
     libraries = {os.path.join(os.path.realpath(os.path.dirname(word)), os.path.basename(word)) for word in libraries}
     libraries |= {os.path.realpath(word) for word in libraries}
@@ -81,11 +85,14 @@ def debian():
 def delegated():
     """A cgroup of a user's own, as systemd makes one for each user."""
     group = f"/sys/fs/cgroup/user-{USER}"
-    os.makedirs(group)
+    os.makedirs(group, exist_ok=True)
     with open(f"{group}/cgroup.subtree_control", "w", encoding="ascii") as file:
         file.write("+memory +cpu +pids")
     for name in ("", "/cgroup.procs", "/cgroup.subtree_control", "/cgroup.threads"):
         os.chown(group + name, USER, USER)
+    with open("/etc/passwd", encoding="utf-8") as file:
+        if "\nagent:" in file.read():
+            return group
     for file, line in (("passwd", f"agent:x:{USER}:{USER}::/tmp:/bin/bash"), ("group", f"agent:x:{USER}:")):
         with open(f"/etc/{file}", "a", encoding="ascii") as out:
             out.write(line + "\n")
