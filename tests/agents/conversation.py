@@ -47,6 +47,8 @@ class Conversation(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.steps, self.stage, self.shell, self.guard = client, steps, stage, shell, guard
         self.told = Told()
+        # By which the agent's calls are limited, if not by that of the stage.
+        self.policy = stage.environment["AGENTSH_POLICY"]
         self.mark = f"AGENT_RUN={word}-{client.name}-{os.urandom(4).hex()}"
         self.folder = f"{stage.folder}/{client.name}-{word}"
         self.home, self.work = f"{self.folder}/home", f"{self.folder}/work"
@@ -72,7 +74,7 @@ class Conversation(threading.Thread):
 
     def _talk(self, model: Model, script: Script) -> None:
         argv, more, mounts = self.client.start(model.url, self.shell, self.home)
-        environment = {**self.stage.environment, "HOME": self.home, "AGENTSH_LOG": f"{self.folder}/calls.jsonl", "TERM": "dumb",
+        environment = {**self.stage.environment, "HOME": self.home, "AGENTSH_LOG": f"{self.folder}/calls.jsonl", "TERM": "dumb", "AGENTSH_POLICY": self.policy,
                        "AGENTSH_REAL_SHELL": f"{self.stage.folder}/real/{'sh' if 'sh' in map(os.path.basename, mounts.values()) else 'bash'}",
                        "PATH": f"{os.path.dirname(shutil.which('node') or '/usr/bin/node')}:/usr/local/bin:/usr/bin:/bin", **more}
         environment.update([self.mark.split("=")])

@@ -54,9 +54,10 @@ BACKGROUND = [
 ]
 
 # Where limits are in force: a command that takes more than its class may, and what the model must read then.
+OOM_POLICY = "version: 1\nclasses:\n  edit:\n    memory.max: 128M\n"
 OOM = [
     Step("echo hi", "explore", "hi"),
-    Step("dd if=/dev/zero of=/dev/null bs=1G count=1", "edit", "[agentsh]", cut=True),
+    Step("dd if=/dev/zero of=/dev/null bs=256M count=1", "edit", "[agentsh]", wishes={"yield_ms": 30000, "timeout_ms": 300000}, cut=True),
     Step("echo still here", "explore", "still here"),
 ]
 
