@@ -74,8 +74,11 @@ struct group {
 	u32 place;
 };
 
-/* Calls that live at a time and count when memory is short; those beyond are neither held nor held for. */
+/* Calls that live at a time and count when memory is short; those beyond are neither held nor held for. No
+ * session has all places, nor has any user but root. */
 #define MAX_CALLS_WATCHED 256
+#define MAX_OF_SESSION	  64
+#define MAX_OF_USER	  128
 /* Levels above a call whose limits count: calls/, the session, the pool and what that lies in. */
 #define HOLD_LEVELS 6
 
@@ -110,6 +113,10 @@ struct hold_totals {
 	/* Turns given to tasks that waited, and tasks let go because they have to end or to freeze. */
 	u64 turns;
 	u64 must_run;
+	/* Calls that have a place now, and that are held now; calls that found no place. */
+	u64 calls;
+	u64 now;
+	u64 refused;
 };
 
 /* One hold, kept for those who measure. */

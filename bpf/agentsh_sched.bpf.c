@@ -23,6 +23,8 @@
 #include "tags.h"
 #include "calls.h"
 #include "hold.h"
+#include "life.h"
+#include "turns.h"
 #include "exit.h"
 #include "fault.h"
 
@@ -77,13 +79,6 @@ static __always_inline void preempt_for(struct task_struct *p, struct task_data 
 		scx_bpf_kick_cpu(found, scx.kick_preempt);
 }
 
-static __always_inline bool is_gone(s32 cpu)
-{
-	struct cpu_data *it = cpu_at(cpu);
-
-	return it && it->is_gone;
-}
-
 void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_data *task = data_of(p);
@@ -107,7 +102,7 @@ void SCX_OP(enqueue, struct task_struct *p, u64 enq_flags)
 	set_tag(p, task, cpu, wakes);
 	if (is_held(p, task)) {
 		task->held_since = bpf_ktime_get_ns();
-		scx_bpf_dsq_insert(p, HELD, param->slice_ns, enq_flags);
+		scx_bpf_dsq_insert(p, HELD_OF(p->pid), param->slice_ns, enq_flags);
 		return;
 	}
 	/* Nothing else was found for this CPU: it would go idle. */
@@ -143,6 +138,7 @@ void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 			if ((!own && !shared) || !before(own_first ? own_tag : shared_tag, task->tag)) {
 				prev->scx.slice = param->slice_ns;
 				note(prev, task, it);
+				note_call(prev, task, it);
 				return;
 			}
 		}
@@ -173,8 +169,19 @@ void SCX_OP(quiescent, struct task_struct *p, u64 deq_flags)
 	struct task_data *task = data_of(p);
 	struct live_call *call;
 	struct group *group;
+	u32 place = 0;
 
-	if (!task || !task->is_counted)
+	if (!task)
+		return;
+	call = calls_most ? call_of(task, &place) : 0;
+	if (call)
+		call->slept_ns = bpf_ktime_get_ns();
+	/* The end is seen here: `exit_task` may come only after the parent has waited for it, and a grace
+	 * period. Any thread may be the last one. */
+	if (call && (p->flags & PF_EXITING) && call->main == (u32)p->tgid &&
+	    !BPF_CORE_READ(p, signal, live.counter))
+		call_ends(call, place);
+	if (!task->is_counted)
 		return;
 	task->is_counted = false;
 	group = group_at(task->counted);
@@ -182,9 +189,6 @@ void SCX_OP(quiescent, struct task_struct *p, u64 deq_flags)
 		return;
 	__sync_fetch_and_add(&group->tasks, -1);
 	group_deactivate(task->counted);
-	call = call_at(place_of(task));
-	if (call)
-		call->slept_ns = bpf_ktime_get_ns();
 }
 
 void SCX_OP(running, struct task_struct *p)
@@ -196,6 +200,7 @@ void SCX_OP(running, struct task_struct *p)
 		return;
 	it->since = scx_bpf_now();
 	note(p, task, it);
+	note_call(p, task, it);
 	/* One that was on its way to this CPU when the hold began. */
 	if (is_held(p, task))
 		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), scx.kick_preempt);
@@ -226,17 +231,24 @@ s32 SCX_OP(init_task, struct task_struct *p, struct scx_init_task_args *args)
 	group = group_at(task->group);
 	if (group)
 		task->generation = group->generation;
-	if (args->fork)
-		call_begins(task, args->cgroup);
+	if (!args->fork)
+		call_is_there(p, task, args->cgroup);
+	else if (call_of_starter() != task->group)
+		call_begins(p, task, args->cgroup, bpf_ktime_get_ns());
 	return 0;
 }
 
 void SCX_OP(exit_task, struct task_struct *p, struct scx_exit_task_args *args)
 {
 	struct task_data *task = data_of(p);
+	struct live_call *call;
+	u32 place = 0;
 
-	if (task && task->is_main)
-		call_ends(task);
+	if (!task || !task->began_ns)
+		return;
+	call = call_of(task, &place);
+	if (call && call->began_ns == task->began_ns)
+		call_ends(call, place);
 }
 
 s32 SCX_OP_SLEEPABLE(cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_args *args)
@@ -247,21 +259,37 @@ s32 SCX_OP_SLEEPABLE(cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_ar
 
 void SCX_OP_SLEEPABLE(cgroup_exit, struct cgroup *cgrp)
 {
+	struct group *group = group_at(index_of(BPF_CORE_READ(cgrp, kn, id)));
+	struct live_call *call;
+	u32 place = group ? group->place : 0;
+
+	call = call_at(place);
+	if (call && group && call->cgroup_id == group->cgroup_id)
+		call_ends(call, place);
 	group_remove(cgrp);
 }
 
 void SCX_OP(cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
 {
 	struct task_data *task = data_of(p);
+	struct live_call *call;
 	struct group *group;
+	u32 place = 0, by;
 
 	if (!task)
 		return;
+	call = call_of(task, &place);
+	/* Often it is the task itself. */
+	by = call_of_starter();
 	task->group = index_of(BPF_CORE_READ(to, kn, id));
 	group = group_at(task->group);
 	if (group)
 		task->generation = group->generation;
-	call_begins(task, to);
+	/* Below its leaf it is still in the call. */
+	if (call && call->main == (u32)p->tgid && (!group || group->call != call->group))
+		call_ends(call, place);
+	if (by != task->group)
+		call_begins(p, task, to, bpf_ktime_get_ns());
 }
 
 void SCX_OP(cgroup_set_weight, struct cgroup *cgrp, u32 weight)
@@ -294,6 +322,7 @@ void SCX_OP(cpu_offline, s32 cpu)
 	bpf_for_each (scx_dsq, p, OWN_OF(cpu), 0) {
 		scx_bpf_dsq_move(&___it, p, scx.dsq_local_on | cpu, 0);
 	}
+	let_go_from(cpu);
 }
 
 s32 SCX_OP_SLEEPABLE(init)
@@ -304,9 +333,11 @@ s32 SCX_OP_SLEEPABLE(init)
 
 	if (error)
 		return error;
-	error = scx_bpf_create_dsq(HELD, -1);
-	if (error)
-		return error;
+	bpf_for (cpu, 0, HELD_QUEUES) {
+		error = scx_bpf_create_dsq(HELD + cpu, -1);
+		if (error)
+			return error;
+	}
 	timer = bpf_map_lookup_elem(&hold_timers, &first);
 	if (!timer)
 		return -1;

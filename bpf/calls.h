@@ -22,19 +22,25 @@
 #define NAME_MOST (int)sizeof("explore-12345678")
 
 struct live_call {
-	u64 cgroup_id; /* 0: a free place */
+	u64 cgroup_id; /* 0: none lives here */
 	u64 began_ns;
 	/* When the last of its tasks fell asleep. */
 	u64 slept_ns;
 	/* 0 while it isn't held. */
 	u64 held_since;
-	u64 last_turn;
 	/* struct mem_cgroup: its own, and those above it, the nearest first. */
 	u64 memcg;
 	u64 above[HOLD_LEVELS];
 	u32 group, session_group;
+	/* The process that it ends with, and whose it is. */
+	u32 main, owner;
+	/* Not 0: somebody has this place, or is about to. */
+	u32 taken;
 	u32 never_held;
 	u32 episode; /* its place in the map, and one more */
+	/* When it began: other calls that lived, of its session and of its owner. */
+	u32 of_session, of_owner;
+	u32 unused;
 };
 
 struct {
@@ -55,6 +61,8 @@ struct {
 u32 calls_most;
 /* Where the kernel has the memory controller in struct cgroup. */
 const volatile u32 memory_cgrp_id;
+/* Which class's calls come first: Class::rank. */
+const volatile u32 class_ranks[CLASS_COUNT];
 
 static __always_inline struct live_call *call_at(u32 place)
 {
@@ -132,55 +140,69 @@ static __always_inline bool is_never_held(struct cgroup *cgrp)
 	return bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgrp, kn, name)) > NAME_MOST;
 }
 
-/* A task has come into a leaf: does a call begin with it? */
-static __always_inline void call_begins(struct task_data *task, struct cgroup *cgrp)
+/* The live call that a task is in, if any. */
+static __always_inline struct live_call *call_of(struct task_data *task, u32 *place)
 {
-	struct task_data *starter = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-	struct group *leaf = group_at(task->group), *before;
-	u64 id = BPF_CORE_READ(cgrp, kn, id), memcg, level;
-	struct group *calls;
-	bool never_held;
-	u32 i;
+	struct group *group = group_of(task), *leaf;
+	struct live_call *call;
 
-	if (!leaf || leaf->call != task->group || leaf->place || leaf->cgroup_id != id)
-		return;
-	/* What an earlier call left behind begins none. */
-	before = starter ? group_at(starter->group) : 0;
-	memcg = memcg_of(cgrp);
-	if (!memcg || (before && before->call == task->group))
-		return;
-	never_held = is_never_held(cgrp);
-	bpf_for (i, 0, MAX_CALLS_WATCHED) {
-		struct live_call *call = bpf_map_lookup_elem(&live_calls, &i);
-
-		if (!call || call->cgroup_id || __sync_val_compare_and_swap(&call->cgroup_id, 0, id))
-			continue;
-		call->began_ns = bpf_ktime_get_ns();
-		call->slept_ns = call->began_ns;
-		call->held_since = 0;
-		call->episode = 0;
-		call->group = task->group;
-		calls = group_at(leaf->parent);
-		call->session_group = calls ? calls->parent : 0;
-		call->never_held = never_held;
-		call->memcg = memcg;
-		level = memcg;
-		for (int n = 0; n < HOLD_LEVELS; n++) {
-			level = level ? parent_of(level) : 0;
-			call->above[n] = level;
-		}
-		if (calls_most <= i)
-			calls_most = i + 1;
-		leaf->place = i + 1;
-		task->is_main = true;
-		return;
-	}
+	if (!group || !group->call)
+		return 0;
+	leaf = group_at(group->call);
+	*place = leaf ? leaf->place : 0;
+	call = call_at(*place);
+	/* Places are given on: it must be this leaf's. */
+	return call && leaf && call->cgroup_id == leaf->cgroup_id ? call : 0;
 }
 
-/* Who comes first: by the session's weight, then by the call's; of equals the older. */
+/* Takes a place for a call of this session and user, unless they have enough: 0 if there is none. */
+static __noinline u32 take_place(u32 session, u32 owner)
+{
+	struct live_call *mine = 0;
+	u32 i, n, place = 0;
+
+	bpf_for (i, 0, MAX_CALLS_WATCHED) {
+		mine = bpf_map_lookup_elem(&live_calls, &i);
+		if (!mine || mine->taken || __sync_val_compare_and_swap(&mine->taken, 0, 1))
+			continue;
+		place = i + 1;
+		break;
+	}
+	mine = call_at(place);
+	if (!mine)
+		return 0;
+	/* It only grows: whoever comes in between has made it larger. */
+	bpf_for (n, 0, MAX_CALLS_WATCHED) {
+		u32 most = calls_most;
+
+		if (most >= place || __sync_val_compare_and_swap(&calls_most, most, place) == most)
+			break;
+	}
+	mine->of_session = 0;
+	mine->of_owner = 0;
+	bpf_for (i, 0, calls_most) {
+		struct live_call *call = bpf_map_lookup_elem(&live_calls, &i);
+
+		if (!call || !call->cgroup_id)
+			continue;
+		/* Counted in the map: the verifier follows every value that a variable can have. */
+		if (call->session_group == session)
+			mine->of_session++;
+		if (owner && call->owner == owner)
+			mine->of_owner++;
+	}
+	if (mine->of_session < MAX_OF_SESSION && mine->of_owner < MAX_OF_USER)
+		return place;
+	__sync_lock_test_and_set(&mine->taken, 0);
+	return 0;
+}
+
+/* Who comes first: by the session's weight, then by the class in the leaf's name; of equals the older. Not by
+ * the call's own weight, which a session's owner may write. */
 static __always_inline bool outranks(struct live_call *a, struct live_call *b)
 {
 	struct group *of_a = group_at(a->session_group), *of_b = group_at(b->session_group);
+	u32 rank_a, rank_b;
 
 	if (!of_a || !of_b)
 		return false;
@@ -188,10 +210,12 @@ static __always_inline bool outranks(struct live_call *a, struct live_call *b)
 		return of_a->weight > of_b->weight;
 	of_a = group_at(a->group);
 	of_b = group_at(b->group);
-	if (!of_a || !of_b)
+	if (!of_a || !of_b || of_a->class >= CLASS_COUNT || of_b->class >= CLASS_COUNT)
 		return false;
-	if (of_a->weight != of_b->weight)
-		return of_a->weight > of_b->weight;
+	rank_a = class_ranks[of_a->class];
+	rank_b = class_ranks[of_b->class];
+	if (rank_a != rank_b)
+		return rank_a > rank_b;
 	return a->began_ns < b->began_ns;
 }
 
@@ -213,8 +237,9 @@ __noinline u64 may_take(u32 place, u64 level, u64 awake_since)
 		more = now / 2;
 	if (more < MIB(16))
 		more = MIB(16);
-	if (more > limit - now)
-		more = limit > now ? limit - now : 0;
+	limit = limit > now ? limit - now : 0;
+	if (more > limit)
+		more = limit;
 	for (int n = 0; n < HOLD_LEVELS; n++) {
 		u64 it = call->above[n], left;
 

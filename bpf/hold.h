@@ -13,11 +13,8 @@
 #include "calls.h"
 
 #define RECORD_NS 100000000ULL
-/* A task that charges is stopped so soon after, and if it can't be stopped there, so soon again. */
-#define SOON_NS	 20000ULL
-#define AGAIN_NS 50000ULL
-/* Looked at a little longer than there are holds: a task may be on its way into the queue. */
-#define LINGER_TICKS 64
+/* A task that charges is stopped so soon after. */
+#define SOON_NS 20000ULL
 
 struct hold_timer {
 	struct bpf_timer timer;
@@ -67,35 +64,58 @@ static __always_inline struct hold_episode *episode_of(struct live_call *call)
 	return call->episode ? bpf_map_lookup_elem(&hold_episodes, &index) : 0;
 }
 
-/*
- * Something waits for it, or it couldn't end: the freezer's trap and a kill are reached by running. And
- * everybody waits for a task that reads under RCU.
- */
-static __always_inline bool must_run(struct task_struct *p)
+/* It couldn't end, or freeze: the freezer's trap and a kill are reached by running. */
+static __always_inline bool has_to_end(struct task_struct *p)
 {
 	u64 kill = 1UL << (SIGKILL - 1);
+
+	return (p->flags & (PF_EXITING | PF_KTHREAD)) || (p->jobctl & JOBCTL_TRAP_FREEZE) ||
+	       (p->pending.signal.sig[0] & kill) ||
+	       (BPF_CORE_READ(p, signal, shared_pending.signal.sig[0]) & kill);
+}
+
+/* Something waits for it: it has to end, or it reads under RCU, which everybody waits for. */
+static __always_inline bool must_run(struct task_struct *p)
+{
 	/* The scheduler's own programs are run under RCU too, by the task that has just been stopped. */
 	int mine = bpf_get_current_task() == (u64)p;
 
 	if (bpf_core_field_exists(p->rcu_read_lock_nesting) && p->rcu_read_lock_nesting > mine)
 		return true;
-	return (p->flags & (PF_EXITING | PF_KTHREAD)) || (p->jobctl & JOBCTL_TRAP_FREEZE) ||
-	       (p->pending.signal.sig[0] & kill) ||
-	       (BPF_CORE_READ(p, signal, shared_pending.signal.sig[0]) & kill);
+	return has_to_end(p);
 }
 
 static __always_inline bool is_held(struct task_struct *p, struct task_data *task)
 {
 	struct hold_params *param;
 	struct live_call *call;
+	u32 place;
 
 	if (holds_now <= 0 || task->has_turn)
 		return false;
 	param = holding();
 	if (!param || param->mode != HOLD_ON)
 		return false;
-	call = call_at(place_of(task));
-	return call && call->held_since && !must_run(p);
+	call = call_of(task, &place);
+	/* A CPU that goes waits until all of its tasks are elsewhere. */
+	return call && call->held_since && !must_run(p) && !is_gone(scx_bpf_task_cpu(p));
+}
+
+/* Notes whose call a CPU runs from now on. */
+static __always_inline void note_call(struct task_struct *p, struct task_data *task, struct cpu_data *it)
+{
+	struct hold_params *param = holding();
+	struct live_call *call;
+	u32 place = 0;
+
+	call = calls_most ? call_of(task, &place) : 0;
+	it->place = call ? place : 0;
+	it->began_ns = call ? call->began_ns : 0;
+	it->has_turn = task->has_turn;
+	it->kicks = 0;
+	/* What runs in spite of a hold has to: it is looked at again later. */
+	it->kick_after =
+		call && call->held_since && param && must_run(p) ? bpf_ktime_get_ns() + param->tick_ns : 0;
 }
 
 /* Brings the timer's next tick near, so that it finds the task that charges outside of this program, which
@@ -132,19 +152,6 @@ static __always_inline void record_hold(struct live_call *call, u64 now, u32 cro
 	call->episode = index + 1;
 }
 
-/* Begins a hold: whoever runs of the call is stopped at its next chance. */
-static __always_inline void hold(struct live_call *call, u32 crosser)
-{
-	u64 now = bpf_ktime_get_ns();
-
-	if (__sync_val_compare_and_swap(&call->held_since, 0, now))
-		return;
-	call->last_turn = now;
-	__sync_fetch_and_add(&holds_now, 1);
-	record_hold(call, now, crosser);
-	tick_soon();
-}
-
 static __always_inline void release(struct live_call *call)
 {
 	u64 since = call->held_since, now = bpf_ktime_get_ns();
@@ -154,29 +161,32 @@ static __always_inline void release(struct live_call *call)
 	if (!since || __sync_val_compare_and_swap(&call->held_since, since, 0) != since)
 		return;
 	__sync_fetch_and_add(&holds_now, -1);
-	if (all)
+	if (all) {
+		__sync_fetch_and_add(&all->now, -1);
 		__sync_fetch_and_add(&all->held_ns, now - since);
+	}
 	if (episode)
 		episode->ended_ns = now;
 }
 
-/* The call's first process has ended: what it leaves behind is not held. */
-static __always_inline void call_ends(struct task_data *task)
+/* Begins a hold: whoever runs of the call is stopped at its next chance. */
+static __always_inline void hold(struct live_call *call, u32 crosser)
 {
-	struct group *leaf = group_at(task->group);
-	struct live_call *call;
-	u32 place;
+	u64 now = bpf_ktime_get_ns(), id = call->cgroup_id, began = call->began_ns;
+	struct hold_totals *all = totals();
 
-	task->is_main = false;
-	if (!leaf || leaf->generation != task->generation || !leaf->place)
+	if (!id || __sync_val_compare_and_swap(&call->held_since, 0, now))
 		return;
-	place = leaf->place;
-	call = call_at(place);
-	leaf->place = 0;
-	if (!call)
+	__sync_fetch_and_add(&holds_now, 1);
+	if (all)
+		__sync_fetch_and_add(&all->now, 1);
+	/* It may have ended meanwhile, and even another one begun in its place. */
+	if (call->cgroup_id != id || call->began_ns != began) {
+		release(call);
 		return;
-	release(call);
-	__sync_lock_test_and_set(&call->cgroup_id, 0);
+	}
+	record_hold(call, now, crosser);
+	tick_soon();
 }
 
 /* What was charged in spite of the hold. */
@@ -202,15 +212,14 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	struct task_data *task;
 	struct live_call *call;
 	struct cpu_data *it;
-	u32 place;
+	u32 place = 0;
 
 	if (!is_running || !calls_most || !param || param->mode == HOLD_OFF)
 		return 0;
 	task = bpf_task_storage_get(&tasks, p, 0, 0);
 	if (!task)
 		return 0;
-	place = place_of(task);
-	call = call_at(place);
+	call = call_of(task, &place);
 	if (!call || call->never_held)
 		return 0;
 	/* Not what an interrupt charges to others, nor swap and the like; a cgroup that the call made is its
@@ -220,9 +229,13 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	if (call->held_since) {
 		record_charge(call, pages, p->pid);
 		task->has_turn = false;
+		if (has_to_end(p))
+			return 0;
 		it = cpu_at(bpf_get_smp_processor_id());
-		if (it)
+		if (it) {
 			it->has_turn = false;
+			it->kick_after = 0;
+		}
 		if (param->mode == HOLD_ON)
 			tick_soon();
 		return 0;
@@ -230,24 +243,6 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	if (!(p->flags & PF_EXITING) && is_short(place, 0))
 		hold(call, p->pid);
 	return 0;
-}
-
-/* Stops whoever runs of a held call and has no turn. Tells whether there was any. */
-static __noinline bool stop_runners(void)
-{
-	bool any = false;
-	u32 cpu;
-
-	bpf_for (cpu, 0, nr_cpus) {
-		struct cpu_data *it = cpu_at(cpu);
-		struct live_call *call = it && !it->has_turn ? call_at(it->place) : 0;
-
-		if (!call || !call->held_since)
-			continue;
-		any = true;
-		scx_bpf_kick_cpu(cpu, scx.kick_preempt);
-	}
-	return any;
 }
 
 /* Ends the holds that are no longer needed. */
@@ -266,65 +261,5 @@ static __noinline int review(void)
 		if (!call->cgroup_id || param->mode == HOLD_OFF || !is_short(i + 1, param->release_pages))
 			release(call);
 	}
-	return 0;
-}
-
-/* Lets tasks go on, from the queue of what is held. */
-static __noinline int let_go(void)
-{
-	u64 now = bpf_ktime_get_ns(), gap;
-	struct hold_params *param = holding();
-	struct hold_totals *all = totals();
-	static u64 last_turn;
-	struct task_struct *p;
-	bool any = false;
-	s32 queued = scx_bpf_dsq_nr_queued(HELD);
-	u32 cpu;
-
-	if (!param || !all || queued <= 0)
-		return 0;
-	gap = param->round_ns / queued;
-	if (gap > param->wait_ns / 4)
-		gap = param->wait_ns / 4;
-	bpf_rcu_read_lock();
-	bpf_for_each (scx_dsq, p, HELD, 0) {
-		struct task_data *task = bpf_task_storage_get(&tasks, p, 0, 0);
-
-		if (task && is_held(p, task)) {
-			if (now - task->held_since < param->wait_ns || now - last_turn < gap)
-				continue;
-			/* Of many, several have theirs at one tick. */
-			last_turn = now - last_turn > param->wait_ns ? now : last_turn + gap;
-			task->has_turn = true;
-			__sync_fetch_and_add(&all->turns, 1);
-		} else if (task && must_run(p)) {
-			__sync_fetch_and_add(&all->must_run, 1);
-		}
-		scx_bpf_dsq_move_set_vtime(&___it, task ? task->tag : 0);
-		if (scx_bpf_dsq_move_vtime(&___it, p, task ? task->queue : SHARED, 0))
-			any = true;
-	}
-	bpf_rcu_read_unlock();
-	if (any) {
-		bpf_for (cpu, 0, nr_cpus)
-			scx_bpf_kick_cpu(cpu, scx.kick_idle);
-	}
-	return 0;
-}
-
-static int hold_tick(void *map, u32 *key, struct bpf_timer *timer)
-{
-	struct hold_params *param = holding();
-	u64 next = param && param->tick_ns ? param->tick_ns : 4000000;
-
-	if (!is_running)
-		return 0;
-	if (param && param->mode == HOLD_ON && holds_now > 0 && stop_runners())
-		next = AGAIN_NS;
-	idle_ticks = holds_now > 0 || scx_bpf_dsq_nr_queued(HELD) > 0 ? 0 : idle_ticks + 1;
-	if (idle_ticks <= LINGER_TICKS)
-		bpf_timer_start(timer, next, 0);
-	review();
-	let_go();
 	return 0;
 }

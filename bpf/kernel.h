@@ -102,6 +102,14 @@ struct sigpending {
 	sigset_t signal;
 };
 
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
 struct signal_struct {
 	atomic_t live;
 	struct sigpending shared_pending;
@@ -127,6 +135,9 @@ struct mem_cgroup {
 struct task_struct {
 	struct css_set *cgroups;
 	struct signal_struct *signal;
+	struct task_struct *real_parent;
+	const struct cred *real_cred;
+	u64 start_time;
 	int tgid;
 	unsigned int flags;
 	unsigned long jobctl;

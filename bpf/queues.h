@@ -4,10 +4,13 @@
 #include "kernel.h"
 #include "agentsh.h"
 
-/* Queues: one for all CPUs, then one for each, and one for what is held. */
-#define SHARED	    0
-#define OWN_OF(cpu) (1 + (cpu))
-#define HELD	    (1 + MAX_CPUS)
+/* Queues: one for all CPUs, then one for each, and some for what is held, by pid: however many tasks are, one
+ * look at a queue is short. */
+#define SHARED	     0
+#define OWN_OF(cpu)  (1 + (cpu))
+#define HELD	     (1 + MAX_CPUS)
+#define HELD_QUEUES  16
+#define HELD_OF(pid) (HELD + ((u32)(pid) % HELD_QUEUES))
 
 /* What comes into a queue is never so far from its time, in virtual nanoseconds, that what is at the end of
  * the queue could be taken to hang. */

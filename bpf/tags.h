@@ -20,10 +20,11 @@ struct task_data {
 	u32 queue;
 	/* Within its group a task of low weight (nice) waits for the others: its own virtual time. */
 	u64 own_time;
-	/* Since when it is held; it is a held task's turn; the call ends with it. */
+	/* Since when it is held, and whether it is its turn. */
 	u64 held_since;
 	bool has_turn;
-	bool is_main;
+	/* When the call began that began with it; 0 if none did. */
+	u64 began_ns;
 };
 
 struct {
@@ -40,10 +41,14 @@ struct cpu_data {
 	u64 since;
 	u32 queue;
 	u32 waits; /* 1 while it runs what has no credit, and so may be asked to give way */
-	u32 place; /* of the call that runs, as in its group */
+	/* Of the call that runs: its place, and when it began. */
+	u64 began_ns;
+	u32 place;
 	u32 has_turn;
+	/* How often what runs was asked to stop, and when that may be done again. */
+	u64 kick_after;
+	u32 kicks;
 	u32 is_gone; /* offline, or about to be */
-	u32 unused;
 };
 
 struct {
@@ -91,20 +96,16 @@ static __always_inline struct group *group_of(struct task_data *task)
 	return group;
 }
 
-/* The place of the live call that the task is in; 0 if it is in none. */
-static __always_inline u32 place_of(struct task_data *task)
-{
-	struct group *group = group_of(task), *leaf;
-
-	if (!group || !group->call)
-		return 0;
-	leaf = group_at(group->call);
-	return leaf ? leaf->place : 0;
-}
-
 static __always_inline bool is_pinned(const struct task_struct *p)
 {
 	return p->nr_cpus_allowed == 1;
+}
+
+static __always_inline bool is_gone(s32 cpu)
+{
+	struct cpu_data *it = cpu_at(cpu);
+
+	return it && it->is_gone;
 }
 
 /*
@@ -184,6 +185,4 @@ static __always_inline void note(struct task_struct *p, struct task_data *task, 
 	it->share = group_share(task->group);
 	it->queue = task->queue;
 	it->waits = !(p->flags & PF_KTHREAD);
-	it->place = place_of(task);
-	it->has_turn = task->has_turn;
 }

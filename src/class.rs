@@ -66,6 +66,16 @@ impl Class {
         class.parse().ok().filter(|&c| c != Class::Agent)
     }
 
+    /// Which calls go first when there isn't memory for all: the higher. What somebody waits for, and is soon done with, comes
+    /// before work that takes long, and that before what can be done later.
+    pub const fn rank(self) -> u32 {
+        match self {
+            Class::Explore | Class::Git | Class::Edit => 2,
+            Class::Test | Class::Build | Class::Run | Class::Other | Class::Agent => 1,
+            Class::Install => 0,
+        }
+    }
+
     /// The heavier of two classes; `Agent` beats everything, as its presence decides the placement.
     pub fn heavier(self, other: Class) -> Class {
         match (self, other) {

@@ -16,8 +16,8 @@ pub struct Peer {
     pub id: u64,
     /// Its session's cpu.weight: the priority that it was given.
     pub session: u64,
-    /// cpu.weight: the class's importance, and the policy's word on it.
-    pub weight: u64,
+    /// The class's, by the leaf's name; not cpu.weight, which a session's owner may write.
+    pub rank: u32,
     /// When it was claimed: of equals the younger gives way.
     pub generation: u64,
     /// memory.current in bytes.
@@ -39,7 +39,7 @@ impl Peer {
 
     /// Does it go first when there isn't enough for both?
     pub fn outranks(&self, other: &Peer) -> bool {
-        (self.session, self.weight, other.generation) > (other.session, other.weight, self.generation)
+        (self.session, self.rank, other.generation) > (other.session, other.rank, self.generation)
     }
 }
 
@@ -142,7 +142,7 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
     Some(Peer {
         id: leaf.identity().ok()?.id,
         session: 100,
-        weight: leaf.read_u64("cpu.weight").unwrap_or(100),
+        rank: Class::of_leaf(leaf.name()).map_or(0, Class::rank),
         generation: mark.map_or(0, u64::from_ne_bytes),
         current,
         may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit),
@@ -155,10 +155,10 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
 mod tests {
     use super::*;
 
-    fn peer(id: u64, weight: u64, current_mib: u64) -> Peer {
+    fn peer(id: u64, rank: u32, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
         let may_take = may_take(current, None, None);
-        Peer { id, session: 100, weight, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
+        Peer { id, session: 100, rank, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
     }
 
     fn left(bytes: u64) -> Room {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weightier_goes_first_and_of_equals_the_older() {
+    fn the_class_decides_who_goes_first_and_of_equals_the_older() {
         assert!(peer(9, 300, 1).outranks(&peer(1, 100, 1)));
         assert!(peer(1, 100, 1).outranks(&peer(2, 100, 1)));
         assert!(!peer(2, 100, 1).outranks(&peer(1, 100, 1)));

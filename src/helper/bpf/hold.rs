@@ -87,6 +87,12 @@ pub struct HoldTotals {
     pub turns: u64,
     /// Tasks let go because they had to end or to freeze.
     pub must_run: u64,
+    /// Calls that live and are reckoned with.
+    pub calls: u64,
+    /// Of those the ones that are held.
+    pub now: u64,
+    /// Calls that found no place, as too many live: neither held nor held for.
+    pub refused: u64,
 }
 
 impl HoldTotals {
@@ -94,7 +100,15 @@ impl HoldTotals {
         let number = |index: usize| -> Option<u64> {
             Some(u64::from_ne_bytes(bytes.get(index * 8..index * 8 + 8)?.try_into().ok()?))
         };
-        Some(Self { holds: number(0)?, held_ns: number(1)?, turns: number(2)?, must_run: number(3)? })
+        Some(Self {
+            holds: number(0)?,
+            held_ns: number(1)?,
+            turns: number(2)?,
+            must_run: number(3)?,
+            calls: number(4)?,
+            now: number(5)?,
+            refused: number(6)?,
+        })
     }
 }
 
@@ -103,8 +117,8 @@ impl fmt::Display for HoldTotals {
         let seconds = self.held_ns as f64 / 1e9;
         write!(
             f,
-            "{} so far, {seconds:.2} s, {} turns, {} let go to end",
-            self.holds, self.turns, self.must_run
+            "{} of {} calls held now; {} so far, {seconds:.2} s, {} turns, {} let go to end, {} calls left out",
+            self.now, self.calls, self.holds, self.turns, self.must_run, self.refused
         )
     }
 }
@@ -148,7 +162,7 @@ mod tests {
         assert_eq!(bytes[..8], (24 * MIB / PAGE).to_ne_bytes());
         let (members, size) = layout("agentsh_sched", "hold_totals");
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["holds", "held_ns", "turns", "must_run"]);
+        assert_eq!(names, ["holds", "held_ns", "turns", "must_run", "calls", "now", "refused"]);
         let mut bytes = vec![0; size];
         bytes[8] = 7;
         assert_eq!(HoldTotals::decode(&bytes), Some(HoldTotals { held_ns: 7, ..HoldTotals::default() }));

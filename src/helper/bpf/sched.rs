@@ -5,6 +5,7 @@ use super::enums::Enums;
 use super::hold::{self, HoldParams};
 use super::pins::{self, Pins};
 use super::shared::{SchedExit, SchedParams};
+use crate::class::Class;
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
@@ -134,6 +135,9 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
         ..HoldParams::default()
     };
     hold::set(&skel.maps.hold_params, &holding)?;
+    // It does nothing until the scheduler runs, and then it is there.
+    let mut charge =
+        skel.progs.hold_charge.attach().context("attaching holding to page_counter_try_charge")?;
     // Only now, when all that takes time is done, does the old one end. The link of one that was ejected goes too: 6.18
     // ends whatever scheduler runs when it is freed, and that is some time after its pin has gone.
     let ended_at = Instant::now();
@@ -153,10 +157,9 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     skel.maps.hold_episodes.pin(pins::map("sched_hold_episodes")).context("pinning the last holds")?;
     // A timer ends with its map's last user.
     skel.maps.hold_timers.pin(pins::map("sched_hold_timers")).context("pinning holding's timer")?;
-    link.pin(pins::link(PART)).context("pinning its link")?;
-    let mut charge =
-        skel.progs.hold_charge.attach().context("attaching holding to page_counter_try_charge")?;
     charge.pin(pins::link("sched_charge")).context("pinning holding's link")?;
+    // Last: without this pin it ends with us, so that nothing but the whole outlives us.
+    link.pin(pins::link(PART)).context("pinning its link")?;
     Ok(gap)
 }
 
@@ -183,6 +186,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
     let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(|| anyhow!("the object has no .rodata"))?;
     rodata.nr_cpus = u32::try_from(cpus)?;
     rodata.memory_cgrp_id = u32::try_from(kernel.value("cgroup_subsys_id", "memory_cgrp_id")?)?;
+    rodata.class_ranks = Class::LEAVES.map(Class::rank);
     rodata.faults = settings.faults;
     if let Some(groups) = settings.groups {
         rodata.max_groups = groups;

@@ -9,7 +9,7 @@ use super::process::Held;
 use crate::cgroup::claim::Wish;
 use crate::cgroup::dir::Dir;
 use crate::cgroup::governor::Governor;
-use crate::cgroup::leaf::Leaf;
+use crate::cgroup::leaf::{Leaf, unhand};
 use crate::cgroup::{mark, mount, place::Session};
 use crate::class::Class;
 use crate::classify::{self, Context, Kind, Verdict};
@@ -22,7 +22,9 @@ use crate::policy::place::LoadEnv;
 use crate::policy::resolve::{self, Request};
 use crate::policy::store;
 use crate::sys::{fd, process};
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -62,7 +64,7 @@ pub fn attend(id: Process) {
     }
     let Ok(session) = Session::of(&at.base) else { return };
     let knobs = knobs(&policy, &verdict, &held, &session);
-    let Ok(mut leaf) = session.claim(verdict.class, Wish::Knobs(&knobs)) else { return };
+    let Some(mut leaf) = claim(&session, verdict.class, &knobs) else { return };
     if !enter(&held, &at, &leaf) {
         leaf.release(&session, knobs.on_exit.value);
         return;
@@ -72,12 +74,32 @@ pub fn attend(id: Process) {
     let mut record = record(&verdict, &seen.argv, &held, &at);
     let identity = LeafName { name: leaf.name().into(), cgroup_id: leaf.id, generation: leaf.generation };
     record.leaf = Some(identity);
-    let ended = watch(&held, &leaf, &session);
+    let (ended, has_ended) = watch(&held, &leaf, &session);
+    if !has_ended {
+        // Whoever looks after it from now on finds it as any other that nobody looks after.
+        unhand(&leaf.dir);
+        record.degraded = record.degraded.map(|why| format!("{why}; agentsh-helper serve ended before it"));
+    }
     record.duration = since(exec.process.started_ns);
     let usage = leaf.finish(&session, ended.high, record.duration, None);
     report::used_by(&mut record, &leaf, &usage, &ended);
-    leaf.release(&session, knobs.on_exit.value);
+    if has_ended {
+        leaf.release(&session, knobs.on_exit.value);
+    }
     write(&record, &policy);
+}
+
+/// Claims a leaf as whoever the session was handed over to: it is made as theirs, so that their launchers, too, can let go
+/// what lives in it when we are gone.
+fn claim(session: &Session, class: Class, knobs: &Knobs) -> Option<Leaf> {
+    let owner = std::fs::metadata(session.calls.path()).ok()?;
+    // Of this thread alone; they tell who we were.
+    let group = setfsgid(Gid::from_raw(owner.gid()));
+    let user = setfsuid(Uid::from_raw(owner.uid()));
+    let leaf = session.claim(class, Wish::Knobs(knobs));
+    setfsuid(user);
+    setfsgid(group);
+    leaf.ok()
 }
 
 /// The session in whose agent/ the process is: the very cgroups that the monitor saw it in.
@@ -131,12 +153,12 @@ fn enter(held: &Held, at: &Whereabouts, leaf: &Leaf) -> bool {
         && !held.has_ended()
 }
 
-/// Moves what it has started before it was moved; what it starts from now on is born in the leaf.
+/// Moves what it has started before it was moved, as far as that is its own; what it starts from now on is born in the leaf.
 fn followers(of: &Held, at: &Whereabouts, leaf: &Leaf) {
     for _ in 0..ROUNDS {
         let mut moved = false;
         for pid in pids(&at.base.path().join("agent")) {
-            if let Some(held) = Held::by_pid(pid).filter(|held| descends(held, of.id.pid)) {
+            if let Some(held) = Held::by_pid(pid).filter(|held| follows(held, of.id.pid)) {
                 moved |= enter(&held, at, leaf);
             }
         }
@@ -146,16 +168,24 @@ fn followers(of: &Held, at: &Whereabouts, leaf: &Leaf) {
     }
 }
 
-fn descends(held: &Held, from: u32) -> bool {
+/// Does it descend from this process, and is nothing on the way there that stays, itself included?
+fn follows(held: &Held, from: u32) -> bool {
+    let mut line = Vec::new();
     let mut parent = held.parent();
-    for _ in 0..LEVELS {
-        match parent {
-            Some(pid) if pid == from => return true,
-            Some(pid) if pid > 1 => parent = Held::by_pid(pid).and_then(|it| it.parent()),
-            _ => return false,
-        }
+    while parent != Some(from) {
+        let above = parent.filter(|&pid| pid > 1 && line.len() < LEVELS).and_then(Held::by_pid);
+        let Some(above) = above else { return false };
+        parent = above.parent();
+        line.push(above);
     }
-    false
+    line.iter().chain([held]).all(goes)
+}
+
+fn goes(held: &Held) -> bool {
+    let Some(seen) = held.seen() else { return false };
+    let file = direct::of(held.id).map(|exec| exec.file).unwrap_or_default();
+    let verdict = classify::classify_argv(&seen.command(file.as_bytes()), &Context { rules: &[] });
+    judge::follows(&seen, &verdict).is_ok()
 }
 
 fn pids(cgroup: &Path) -> Vec<u32> {
@@ -163,8 +193,8 @@ fn pids(cgroup: &Path) -> Vec<u32> {
     text.lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Watches over the leaf as a launcher does, until the process has ended.
-fn watch(held: &Held, leaf: &Leaf, session: &Session) -> crate::cgroup::Verdict {
+/// Watches over the leaf as a launcher does, until the process has ended: true; or until serve has to end.
+fn watch(held: &Held, leaf: &Leaf, session: &Session) -> (crate::cgroup::Verdict, bool) {
     let mut governor = Governor::new(leaf, session);
     loop {
         let next = governor.tick(process::monotonic_ns()).min(SLOWEST);
@@ -172,8 +202,8 @@ fn watch(held: &Held, leaf: &Leaf, session: &Session) -> crate::cgroup::Verdict 
         if woken.urgent {
             governor.throttled();
         }
-        if woken.readable {
-            return governor.verdict();
+        if woken.readable || super::has_to_end() {
+            return (governor.verdict(), woken.readable);
         }
     }
 }

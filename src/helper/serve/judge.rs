@@ -66,7 +66,7 @@ const TOOLS: [&[u8]; 3] = [b"agentsh", b"agentshctl", b"agentsh-helper"];
 
 /// Decides; `verdict` is of its command line.
 pub fn judge(it: &Seen, verdict: &Verdict, by: Option<&Starter>) -> Result<(), Stays> {
-    if it.is_agentsh || TOOLS.contains(&name_of(it)) || TOOLS.contains(&basename(&it.exe)) {
+    if is_tool(it) {
         return Err(Stays::Agentsh);
     }
     if is_shell(it) {
@@ -81,6 +81,22 @@ pub fn judge(it: &Seen, verdict: &Verdict, by: Option<&Starter>) -> Result<(), S
     }
     let agent = (by.has_called || by.came_in || by.is_known) && !is_shell(&by.seen) && !by.seen.is_agentsh;
     if agent { Ok(()) } else { Err(Stays::NotAnAgents) }
+}
+
+/// Does what a program has started by the time that it is moved go with it? Not if it is agentsh, which has its calls in leaves
+/// of their own, or an agent; nor then what those have started.
+pub fn follows(it: &Seen, verdict: &Verdict) -> Result<(), Stays> {
+    if is_tool(it) {
+        return Err(Stays::Agentsh);
+    }
+    if matches!(verdict.kind, Kind::Agent | Kind::Multiplexer) {
+        return Err(Stays::Agent);
+    }
+    Ok(())
+}
+
+fn is_tool(it: &Seen) -> bool {
+    it.is_agentsh || TOOLS.contains(&name_of(it)) || TOOLS.contains(&basename(&it.exe))
 }
 
 fn name_of(it: &Seen) -> &[u8] {
@@ -147,6 +163,19 @@ mod tests {
         ] {
             assert_eq!(judged(&seen(exe, line), Some(&by)), Ok(class), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_program_has_started_goes_with_it_but_agents_and_agentsh_do_not() {
+        let follows = |exe, line| {
+            let it = seen(exe, line);
+            follows(&it, &verdict(&it))
+        };
+        assert_eq!(follows("/usr/bin/python3.11", "python3 -m pytest"), Ok(()));
+        assert_eq!(follows("/usr/bin/dash", "/bin/sh -c make"), Ok(()), "a shell that a program has started is its own");
+        assert_eq!(follows("/opt/agentsh/bin/agentsh", "bash -c ls"), Err(Stays::Agentsh));
+        assert_eq!(follows("/usr/bin/node", "claude -p hello"), Err(Stays::Agent));
+        assert_eq!(follows("/usr/bin/tmux", "tmux new-session"), Err(Stays::Agent));
     }
 
     #[test]

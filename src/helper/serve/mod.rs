@@ -10,26 +10,32 @@ mod call;
 mod door;
 mod judge;
 mod news;
+mod places;
 mod process;
 
+use self::places::Places;
+use super::bpf::direct::{self, Process};
 use super::memory;
 use crate::cgroup::sweep;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, Signal};
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One serve at a time.
 const LOCK: &str = "/run/agentsh/serve.lock";
-/// So many processes are watched at once; the rest stays where it is.
-const MOST: usize = 128;
 /// So often is looked whether leaves were left over, by us or by launchers that were killed.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Asked to end, everybody is let go within a moment; looking at a process may last as long as that likes.
+const LET_GO_WITHIN: Duration = Duration::from_secs(3);
+
+static HAS_TO_END: AtomicBool = AtomicBool::new(false);
 
 /// Put programs that agents start by themselves, past the shell, into a leaf of their class, with its limits and a line in
 /// root's log. Stays until it is ended; needs `agentsh-helper load`, and waits for it.
@@ -45,6 +51,9 @@ pub struct Args {
 
 /// Serves until it is ended.
 pub fn run(args: &Args) -> Result<()> {
+    let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect::<SigSet>();
+    // By all threads, as they are made by this one; and what cleans up after us ends with that alone.
+    ends.thread_block().context("blocking signals")?;
     if args.after {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         sweep_all();
@@ -58,13 +67,17 @@ pub fn run(args: &Args) -> Result<()> {
         .name("door".to_string())
         .spawn(move || door.keep())
         .context("no thread for the control socket")?;
-    let active = Arc::new(AtomicUsize::new(0));
+    std::thread::spawn(move || {
+        let _ = ends.wait();
+        HAS_TO_END.store(true, Ordering::Relaxed);
+    });
+    let places = Arc::new(Places::default());
     let mut news = news::News::default();
     let mut swept = Instant::now();
     println!("serving");
-    loop {
+    while !has_to_end() {
         for process in news.wait() {
-            begin(process, &active);
+            begin(process, &places);
         }
         if swept.elapsed() >= SWEEP_EVERY {
             sweep_all();
@@ -74,6 +87,17 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
     }
+    let asked = Instant::now();
+    while places.taken() > 0 && asked.elapsed() < LET_GO_WITHIN {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    sweep_all();
+    Ok(())
+}
+
+/// Has somebody asked us to end?
+fn has_to_end() -> bool {
+    HAS_TO_END.load(Ordering::Relaxed)
 }
 
 fn lock() -> Result<Flock<File>> {
@@ -98,21 +122,16 @@ fn keeper() -> Result<Child> {
     command.spawn().context("the process that cleans up after serve can't be started")
 }
 
-/// Looks at a process in a thread of its own.
-fn begin(process: super::bpf::direct::Process, active: &Arc<AtomicUsize>) {
-    if active.fetch_add(1, Ordering::Relaxed) >= MOST {
-        active.fetch_sub(1, Ordering::Relaxed);
-        return;
-    }
-    let ended = Arc::clone(active);
+/// Looks at a process in a thread of its own. Without a place it stays where it is.
+fn begin(process: Process, places: &Arc<Places>) {
+    let Some(exec) = direct::of(process) else { return };
+    let Some(place) = Places::take(places, exec.session_id) else { return };
     let work = move || {
         // One that fails must not keep the place of another.
+        let _place = place;
         let _ = catch_unwind(AssertUnwindSafe(|| call::attend(process)));
-        ended.fetch_sub(1, Ordering::Relaxed);
     };
-    if std::thread::Builder::new().name("direct".to_string()).spawn(work).is_err() {
-        active.fetch_sub(1, Ordering::Relaxed);
-    }
+    let _ = std::thread::Builder::new().name("direct".to_string()).spawn(work);
 }
 
 fn sweep_all() {

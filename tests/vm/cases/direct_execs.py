@@ -12,13 +12,14 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sessions import MIB, calls, equal, policy, program, report, run, until  # noqa: E402
+from sessions import CALLS, MIB, calls, equal, policy, program, report, run, until  # noqa: E402
 
 HELPER = program("agentsh-helper")
 LOG = "/tmp/served.jsonl"
 
 # An agent that starts programs by itself. `leaf(process)` waits until one is in a leaf; `stays` that it hasn't got any.
 AGENT = r"""
+import signal
 def cgroup(pid):
     return (read(f"/proc/{pid}/cgroup") or "").rpartition("/")[2]
 def begin(*argv, **options):
@@ -75,6 +76,23 @@ for what, process in staying.items():
 report("and so does the agent itself", cgroup(os.getpid()) == "agent", cgroup(os.getpid()))
 for process in [moved, *staying.values()]:
     end(process)
+
+# What is started while serve can't look is there already when it moves the program that has started it.
+os.kill(int(os.environ["CASE_SERVE"]), signal.SIGSTOP)
+names = {"cat": ["/bin/cat"], "agentsh": [AGENTSH, "-c", "cat"], "agent": ["/tmp/served/claude"]}
+several = "#!/usr/bin/python3\nimport subprocess\nall = [subprocess.Popen(it) for it in " + repr(list(names.values())) + "]\nfor it in all: it.wait()\n"
+tests = begin(script("pytest", several), "-x")
+until(lambda: len(children(tests.pid)) == 3 and all(children(it) for it in children(tests.pid)[1:2]))
+until(lambda: "claude" in (read(f"/proc/{children(tests.pid)[2]}/cmdline") or ""))
+os.kill(int(os.environ["CASE_SERVE"]), signal.SIGCONT)
+report("one that has started others is moved", leaf(tests).startswith("test-"), cgroup(tests.pid))
+mine = dict(zip(names, children(tests.pid)))
+# Who calls agentsh is taken for an agent, so that its programs get leaves too.
+report("with what is its own", until(lambda: cgroup(mine["cat"]) != "agent"), cgroup(mine["cat"]))
+time.sleep(0.5)
+report("but not agentsh and an agent", [cgroup(mine["agentsh"]), cgroup(mine["agent"])] == ["agent"] * 2,
+       (cgroup(mine["agentsh"]), cgroup(mine["agent"])))
+end(tests)
 """
 
 # Serve is killed while a program is in a leaf; the leaf has a memory.high, which nobody would raise any more.
@@ -107,16 +125,60 @@ def serve():
     return process
 
 
+# An agent of another user's: its leaf is made as that user's, and stands still when serve is asked to end.
+OWN = AGENT + r"""
+search = begin("/usr/bin/tail", "-n", "1")
+name = leaf(search)
+path = SESSION + "/calls/" + name
+owners = {file: os.stat(f"{path}/{file}").st_uid for file in ("", "cgroup.freeze", "memory.high", "cgroup.procs")}
+report("a leaf in a session that was handed over is its owner's", set(owners.values()) == {1000}, owners)
+open(path + "/cgroup.freeze", "w").write("1")
+report("whoever that is can make it stand still", until(lambda: has(path + "/cgroup.events", "frozen 1")))
+open("/tmp/served/stands", "w").close()
+report("serve lets go what it looked after when it is asked to end", until(lambda: has(path + "/cgroup.events", "frozen 0")))
+report("memory.high too", until(lambda: read(path, "memory.high") == "max"), read(path, "memory.high"))
+report("and it goes on", search.poll() is None and cgroup(search.pid) == name)
+end(search)
+"""
+
+
+def asked_to_end(server):
+    """Ends it by SIGTERM while another user's program stands still in its leaf."""
+    made = run(HELPER, "session", "own", "--uid", "1000")
+    equal("a session is made for another user", made.returncode, 0)
+    base = made.stdout.strip()
+
+    def come_in():
+        with open(f"{base}/agent/cgroup.procs", "w", encoding="utf-8") as file:
+            file.write("0")
+        os.setgid(1000)
+        os.setuid(1000)
+
+    os.chmod("/tmp/served", 0o777)
+    environment = dict(os.environ, CASE_AGENTSH=program("agentsh"), AGENTSH_LOG="/dev/null")
+    command = ["/usr/bin/python3", "-c", CALLS + OWN]
+    with subprocess.Popen(command, preexec_fn=come_in, cwd="/", env=environment) as agent:  # pylint: disable=subprocess-popen-preexec-fn
+        report("its program stands still", until(lambda: os.path.exists("/tmp/served/stands"), 60))
+        server.send_signal(signal.SIGTERM)
+        equal("serve ends when it is asked to", server.wait(timeout=20), 0)
+        equal("the other user's agent ends", agent.wait(timeout=60), 0)
+    with open(LOG, encoding="utf-8") as file:
+        last = [json.loads(line) for line in file][-1]
+    report("the log says that serve didn't see the end", "serve ended before it" in last["degraded"], last)
+    until(lambda: run(HELPER, "session", "own", "--remove").returncode == 0)
+
+
 def main():
     """Serves while agents start programs, is killed, and serves again."""
     policy("classes:\n  test:\n    pids.max: 300\n  explore:\n    memory.high: 64M\n    memory.max: 128M\n")
     server = serve()
     equal("loading the monitor while it waits for it", run(HELPER, "load").returncode, 0)
     report("only one serves at a time", "runs already" in run(HELPER, "serve").stderr)
+    os.environ["CASE_SERVE"] = str(server.pid)
     calls("--session", "d", script=MOVED)
     with open(LOG, encoding="utf-8") as file:
         log = [json.loads(line) for line in file]
-    tests = [record for record in log if record["class"] == "test"]
+    tests = [record for record in log if record["class"] == "test" and record["command"].endswith("-q")]
     report("there is a line for it", len(tests) == 1 and tests[0]["command"].endswith("/tmp/served/pytest -q"), log)
     line = tests[0]
     equal("whose end isn't known", (line["exit"], line["signal"], line["placement"], line["session"]), (None, None, "leaf", "d"))
@@ -140,8 +202,7 @@ report("serve goes on with a monitor that was loaded anew", leaf(late).startswit
 end(late)
 """)
     report("serve lives", server.poll() is None)
-    server.send_signal(signal.SIGTERM)
-    server.wait(timeout=20)
+    asked_to_end(server)
     equal("unloading", run(HELPER, "unload").returncode, 0)
     report("no process of ours is left", until(lambda: not run("pgrep", "-x", "agentsh-helper").stdout))
     kernel = run("dmesg").stdout

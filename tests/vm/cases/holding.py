@@ -100,6 +100,42 @@ untouched("unload", ended(high), "look-b")
 whole("unload", ended(low), "install-c")
 """
 
+# A task that may run on CPU 1 alone stands still when that goes; and many stand still at once.
+PINNED = r"""
+before = holding()
+low = start("hog install-e 340 60")
+grown("install", 180)
+leaf = next(l for l in leaves() if l.startswith("install"))
+for pid in read(SESSION, "calls", leaf, "cgroup.procs").split(): os.sched_setaffinity(int(pid), {1})
+high = start("hog look-e 230 100 /tmp/hold-go-e 1 busy")
+report("hotplug: the low call is held", until(lambda: holding()["now"] > 0, 60), holding())
+online = "/sys/devices/system/cpu/cpu1/online"
+begun = time.monotonic()
+with open(online, "w") as file: file.write("0")
+took = time.monotonic() - begun
+report("hotplug: CPU 1 goes, though what is held may run there alone", read(online) == "0", read(online))
+report("hotplug: the scheduler stays", read("/sys/kernel/sched_ext/state") == "enabled", read("/sys/kernel/sched_ext/state"))
+print(f"# CPU 1 was gone after {took:.1f} s", flush=True)
+open("/tmp/hold-go-e", "w").close()
+whole("hotplug", ended(high), "look-e")
+whole("hotplug", ended(low), "install-e")
+with open(online, "w") as file: file.write("1")
+low = start("hog install-f 400 60 /tmp/hold-go-f 100")
+grown("install", 180)
+high = start("hog look-f 230 100 /tmp/hold-go-f 1 busy")
+report("many: the low call is held", until(lambda: holding()["now"] > 0, 60), holding())
+leaf = next(l for l in leaves() if l.startswith("install"))
+turns = holding()["turns"]
+report("many: they have turns", until(lambda: holding()["turns"] > turns + 100), (turns, holding()))
+with open(f"{SESSION}/calls/{leaf}/cgroup.kill", "w") as file: file.write("1")
+report("many: all of them die of SIGKILL", until(lambda: leaf not in leaves(), 20), read(SESSION, "calls", leaf, "cgroup.procs"))
+ended(low)
+report("many: and nothing is held any more", until(lambda: holding()["now"] == 0), holding())
+open("/tmp/hold-go-f", "w").close()
+whole("many", ended(high), "look-f")
+report("no call is reckoned with at the end", until(lambda: holding()["calls"] == 0), holding())
+"""
+
 NEVER = r"""
 before = holding()
 low = start("hog install-never 340 60")
@@ -186,7 +222,7 @@ def main():
     equal("the scheduler loads", (loaded.returncode, loaded.stderr), (0, ""))
     policy(POLICY)
     os.environ.update(CASE_HELPER=HELPER, CASE_AGENTSH=program("agentsh"))
-    parts = sys.argv[1:] or ["within", "never", "between", "ended"]
+    parts = sys.argv[1:] or ["within", "never", "pinned", "between", "ended"]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)
         os.chmod(folder, 0o755)
@@ -195,7 +231,7 @@ def main():
             if part == "between":
                 between()
                 continue
-            script = {"within": WITHIN, "never": NEVER, "ended": ENDED}[part]
+            script = {"within": WITHIN, "never": NEVER, "pinned": PINNED, "ended": ENDED}[part]
             calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=150)
     status = run(HELPER, "status")
     ejected = "ended:" in status.stdout and "unregistered" not in status.stdout
