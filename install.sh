@@ -203,13 +203,14 @@ install_tree() {
     rm -rf "$share"
 }
 
-# The unit that loads the BPF programs at boot, where there is systemd. Whether it is enabled is the administrator's.
+# The units that load the BPF programs and that serve, where there is systemd; enabling them is the administrator's.
 unit() {
     [ -x "$root/usr/lib/systemd/systemd" ] || [ -x "$root/lib/systemd/systemd" ] || return 0
-    local made
-    made=$(mktemp)
-    sed "s|@PREFIX@|$prefix|g" "$here/systemd/agentsh.service" >"$made"
-    put "$made" "$units/agentsh.service" 644
+    local made name; made=$(mktemp)
+    for name in agentsh agentsh-serve; do
+        sed "s|@PREFIX@|$prefix|g" "$here/systemd/$name.service" >"$made"
+        put "$made" "$units/$name.service" 644
+    done
     rm -f "$made"
 }
 

@@ -172,7 +172,11 @@ mod tests {
             follows(&it, &verdict(&it))
         };
         assert_eq!(follows("/usr/bin/python3.11", "python3 -m pytest"), Ok(()));
-        assert_eq!(follows("/usr/bin/dash", "/bin/sh -c make"), Ok(()), "a shell that a program has started is its own");
+        assert_eq!(
+            follows("/usr/bin/dash", "/bin/sh -c make"),
+            Ok(()),
+            "a shell that a program has started is its own"
+        );
         assert_eq!(follows("/opt/agentsh/bin/agentsh", "bash -c ls"), Err(Stays::Agentsh));
         assert_eq!(follows("/usr/bin/node", "claude -p hello"), Err(Stays::Agent));
         assert_eq!(follows("/usr/bin/tmux", "tmux new-session"), Err(Stays::Agent));

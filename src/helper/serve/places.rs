@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn all_sessions_together_have_so_many() {
         let places = Arc::new(Places::default());
-        let all: Vec<Place> = (0..2 * MOST as u64).filter_map(|session| Places::take(&places, session)).collect();
+        let all: Vec<Place> =
+            (0..2 * MOST as u64).filter_map(|session| Places::take(&places, session)).collect();
         assert_eq!((all.len(), places.taken()), (MOST, MOST));
     }
 }

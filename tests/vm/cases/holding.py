@@ -189,12 +189,12 @@ def both(low, high):
 
 
 def between():
-    """Two sessions share a pool that is too small for both at once."""
+    """Two sessions share a pool that is too small for both at once. The low one grows faster, and must have the CPU for it."""
     os.makedirs(POOL, exist_ok=True)
     write(f"{POOL}/memory.max", str(700 * MIB))
     before = holds()
     used = lambda: int(read(POOL, "memory.current") or 0) // MIB  # noqa: E731
-    low, high = both(("install-p", 340, 100, "/tmp"), ("look-p", 300, 80, "/tmp/hold-go-p"))
+    low, high = both(("install-p", 340, 50, "/tmp"), ("look-p", 300, 40, "/tmp/hold-go-p"))
     report("between: the low call is held for the other session's", until(lambda: holds() > before, 60), used())
     time.sleep(1)
     print(f"# between: the pool has {used()} MiB of 700", flush=True)
