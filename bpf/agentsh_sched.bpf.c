@@ -247,7 +247,11 @@ void SCX_OP(exit_task, struct task_struct *p, struct scx_exit_task_args *args)
 	if (!task || !task->began_ns)
 		return;
 	call = call_of(task, &place);
-	if (call && call->began_ns == task->began_ns)
+	if (!call || call->began_ns != task->began_ns)
+		return;
+	/* One that wasn't started after all; or the last thread's end wasn't seen. Of a first thread that
+	 * ends before others Linux 7 tells here, too. */
+	if (BPF_CORE_READ(args, cancelled) || !BPF_CORE_READ(p, signal, live.counter))
 		call_ends(call, place);
 }
 
