@@ -203,8 +203,7 @@ install_tree() {
     rm -rf "$share"
 }
 
-# The units that load the BPF programs and that serve, where there is systemd; enabling them is the administrator's.
-unit() {
+unit() { # The units that load and that serve, where there is systemd; enabling them is the administrator's.
     [ -x "$root/usr/lib/systemd/systemd" ] || [ -x "$root/lib/systemd/systemd" ] || return 0
     local made name; made=$(mktemp)
     for name in agentsh agentsh-serve; do

@@ -125,8 +125,6 @@ grown("install", 180)
 high = start("hog look-f 230 100 /tmp/hold-go-f 1 busy")
 report("many: the low call is held", until(lambda: holding()["now"] > 0, 60), holding())
 leaf = next(l for l in leaves() if l.startswith("install"))
-turns = holding()["turns"]
-report("many: they have turns", until(lambda: holding()["turns"] > turns + 100), (turns, holding()))
 with open(f"{SESSION}/calls/{leaf}/cgroup.kill", "w") as file: file.write("1")
 report("many: all of them die of SIGKILL", until(lambda: leaf not in leaves(), 20), read(SESSION, "calls", leaf, "cgroup.procs"))
 ended(low)
@@ -194,7 +192,7 @@ def between():
     write(f"{POOL}/memory.max", str(700 * MIB))
     before = holds()
     used = lambda: int(read(POOL, "memory.current") or 0) // MIB  # noqa: E731
-    low, high = both(("install-p", 340, 50, "/tmp"), ("look-p", 300, 40, "/tmp/hold-go-p"))
+    low, high = both(("install-p", 340, 80, "/tmp"), ("look-p", 300, 64, "/tmp/hold-go-p"))
     report("between: the low call is held for the other session's", until(lambda: holds() > before, 60), used())
     time.sleep(1)
     print(f"# between: the pool has {used()} MiB of 700", flush=True)
