@@ -26,6 +26,8 @@ overrides:
     memory.max: max
   - match: [hog, "install*"]
     class: install
+    # A slow machine takes its time.
+    throttle_timeout: 100s
   - match: [hog, "install-never"]
     freeze: never
 """
@@ -192,7 +194,7 @@ def between():
     write(f"{POOL}/memory.max", str(700 * MIB))
     before = holds()
     used = lambda: int(read(POOL, "memory.current") or 0) // MIB  # noqa: E731
-    low, high = both(("install-p", 340, 80, "/tmp"), ("look-p", 300, 64, "/tmp/hold-go-p"))
+    low, high = both(("install-p", 340, 50, "/tmp"), ("look-p", 300, 40, "/tmp/hold-go-p"))
     report("between: the low call is held for the other session's", until(lambda: holds() > before, 60), used())
     time.sleep(1)
     print(f"# between: the pool has {used()} MiB of 700", flush=True)
