@@ -63,24 +63,24 @@ def upwards(attacker):
     said = attacker.tries("cd /run/agentsh/calls/.. && pwd -P; cat memory.max cgroup.procs; echo max >memory.max; echo *")
     report(f"{what}: .. of calls/ is the helper's folder, with nothing of a cgroup in it", "calls policy" in said and said.count("No such file") == 2, said)
     ways = (
-        "mount -o remount,rw /sys/fs/cgroup",
-        "mount -t cgroup2 none /tmp",
-        "umount /run/agentsh/calls",
-        "umount -l /run/agentsh",
-        "mount -o remount,bind,rw /run/agentsh",
+        "BOX mount -o remount,rw /sys/fs/cgroup",
+        "BOX mount -t cgroup2 none /tmp",
+        "BOX umount /run/agentsh/calls",
+        "BOX umount -l /run/agentsh",
+        "BOX mount -o remount,bind,rw /run/agentsh",
         "echo 1 >/sys/fs/cgroup/cgroup.max.descendants",
         "echo max >/sys/fs/cgroup/memory.max",
-        "mkdir /sys/fs/cgroup/x",
+        "BOX mkdir /sys/fs/cgroup/x",
         "echo max >/proc/1/root/run/agentsh/calls/../memory.max",
         "echo x >/run/agentsh/policy",
-        "ln -s / /run/agentsh/calls/x",
+        "BOX ln -s / /run/agentsh/calls/x",
     )
-    for way in ways:
-        said = attacker.tries(f"{way} && echo WENT")
-        report(f"{what}: `{way}` doesn't go", "WENT" not in said, said)
-    inner = "mount -t cgroup2 none /tmp && echo max >/tmp/../tmp/memory.max; for d in $(find /tmp -maxdepth 1 -type d); do echo $d; done"
-    said = attacker.tries(f"/opt/agentsh/libexec/busybox unshare -r -m -C {SHELL} -c '{inner}' 2>&1")
-    report(f"{what}: nor does a cgroup namespace of its own show more than the cgroup it is in", "victim" not in said and "libpod" not in said, said)
+    inner = "BOX mount -t cgroup2 none /tmp && echo max >/tmp/memory.max"
+    for way in (*ways, f"BOX unshare -r -m {SHELL} -c '{inner}'"):
+        said = attacker.tries(f"{way} && echo WENT".replace("BOX", "/opt/agentsh/libexec/busybox"))
+        # It was the kernel that said no, and not a program that isn't there or wants other options.
+        real = not any(word in said for word in ("WENT", "not found", "Usage", "invalid option"))
+        report(f"{what}: `{way}` doesn't go", real and said, said)
     equal(f"{what}: the limits outside are as they were", {path: read(path) for path in before}, before)
 
 
@@ -152,6 +152,7 @@ def main():
     run("chown", "-R", f"{USER}:{USER}", f"{large}-{USER}")
     mine = Attacker("root of a user's", Podman(USER, delegated()), ("--rootfs", f"{large}-{USER}"), "bash", "--cgroups", "split")
     by_handle(mine)
+    upwards(mine)
     other_sessions(mine)
     mine.running.end()
     paths(podman, small)
