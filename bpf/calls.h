@@ -21,6 +21,11 @@
  * it a number of 15 digits; all others have 8 at most. */
 #define NAME_MOST (int)sizeof("explore-12345678")
 
+/* Of two of a kind, so much of what the older has is kept for it: as in src/cgroup/peers.rs. */
+#define EQUALS_SHARE 8
+
+enum precedence { COMES_AFTER, IS_OLDER, COMES_FIRST };
+
 struct live_call {
 	u64 cgroup_id; /* 0: none lives here */
 	u64 began_ns;
@@ -199,24 +204,24 @@ static __noinline u32 take_place(u32 session, u32 owner)
 
 /* Who comes first: by the session's weight, then by the class in the leaf's name; of equals the older. Not by
  * the call's own weight, which a session's owner may write. */
-static __always_inline bool outranks(struct live_call *a, struct live_call *b)
+static __always_inline enum precedence precedence(struct live_call *a, struct live_call *b)
 {
 	struct group *of_a = group_at(a->session_group), *of_b = group_at(b->session_group);
 	u32 rank_a, rank_b;
 
 	if (!of_a || !of_b)
-		return false;
+		return COMES_AFTER;
 	if (of_a->weight != of_b->weight)
-		return of_a->weight > of_b->weight;
+		return of_a->weight > of_b->weight ? COMES_FIRST : COMES_AFTER;
 	of_a = group_at(a->group);
 	of_b = group_at(b->group);
 	if (!of_a || !of_b || of_a->class >= CLASS_COUNT || of_b->class >= CLASS_COUNT)
-		return false;
+		return COMES_AFTER;
 	rank_a = class_ranks[of_a->class];
 	rank_b = class_ranks[of_b->class];
 	if (rank_a != rank_b)
-		return rank_a > rank_b;
-	return a->began_ns < b->began_ns;
+		return rank_a > rank_b ? COMES_FIRST : COMES_AFTER;
+	return a->began_ns < b->began_ns ? IS_OLDER : COMES_AFTER;
 }
 
 /* What a call may still take of a level: up to the most that its leaf ever had, or half as much again as it
@@ -254,11 +259,21 @@ __noinline u64 may_take(u32 place, u64 level, u64 awake_since)
 	return 0;
 }
 
+/* What is kept for the older of two of a kind: if each kept room for all of the other's growth, they would
+ * mostly wait for each other. */
+static __always_inline u64 little_of(struct live_call *call)
+{
+	u64 little = usage_of(call->memcg) / EQUALS_SHARE;
+
+	return little > MIB(16) ? little : MIB(16);
+}
+
 /* Does what is left at a level no longer cover what those may take who come before this call? */
 __noinline int is_short_at(u32 place, u64 level, u64 spare, u64 awake_since)
 {
-	u64 room = room_of(level), need = 0;
+	u64 room = room_of(level), need = 0, more;
 	struct live_call *me = call_at(place);
+	enum precedence first;
 	u32 other;
 
 	if (!me || room >= NO_LIMIT)
@@ -266,8 +281,15 @@ __noinline int is_short_at(u32 place, u64 level, u64 spare, u64 awake_since)
 	bpf_for (other, 1, calls_most + 1) {
 		struct live_call *it = call_at(other);
 
-		if (it && other != place && it->cgroup_id && outranks(it, me))
-			need += may_take(other, level, awake_since);
+		if (!it || other == place || !it->cgroup_id)
+			continue;
+		first = precedence(it, me);
+		if (first == COMES_AFTER)
+			continue;
+		more = may_take(other, level, awake_since);
+		if (first == IS_OLDER && more > little_of(it))
+			more = little_of(it);
+		need += more;
 	}
 	return need && room < need + spare;
 }

@@ -79,8 +79,10 @@ const THAW_MIN_NS: u64 = 250 * MS;
 const THAW_SIGNAL_NS: u64 = 2_000 * MS;
 /// Strain is over when there was none for so long.
 const CALM_NS: u64 = 200 * MS;
-/// Critical for so long, whatever was done about it: then the call is killed.
-const CRITICAL_NS: u64 = 100 * MS;
+/// Critical for so long, frozen meanwhile: then the call is killed. A program that gives memory back, or one that only might have
+/// taken more, mostly does so within this; should the rest run out before, the kernel's OOM killer prefers what gives way
+/// (oom_score_adj). After 100 ms, calls were killed that would have fitted a moment later.
+const CRITICAL_NS: u64 = 300 * MS;
 /// Without growth for so long, a raised high comes down again.
 const QUIET_NS: u64 = 2_000 * MS;
 /// A raise is waited for so long beyond the timeout.

@@ -253,7 +253,7 @@ fn nothing_is_frozen_for_longer_than_five_seconds_or_where_it_must_not_be() {
     never.freeze = false;
     let mut run = Run::new(&never);
     run.sample.strain = Strain::Critical;
-    run.go(300, usage(100 * MIB));
+    run.go(500, usage(100 * MIB));
     assert_eq!(run.first(|s| s.freeze.is_some()), None);
     assert_eq!(run.killed().map(|(_, why)| why), Some(Reason::MadeRoom));
 }
@@ -270,10 +270,10 @@ fn a_sleeper_is_not_frozen_under_strain_nor_killed_for_being_over_high() {
 fn critical_strain_freezes_at_once_and_kills_if_that_does_not_help() {
     let mut run = Run::new(&born_open());
     run.sample.strain = Strain::Critical;
-    run.go(50, usage(GIB));
+    run.go(250, usage(GIB));
     assert_eq!((run.first(|s| s.freeze == Some(true)), run.killed()), (Some(10), None));
     run.go(100, usage(GIB));
-    assert_eq!(run.killed(), Some((110, Reason::MadeRoom)));
+    assert_eq!(run.killed(), Some((310, Reason::MadeRoom)));
 }
 
 #[test]

@@ -41,11 +41,26 @@ impl Peer {
     pub fn outranks(&self, other: &Peer) -> bool {
         (self.session, self.rank, other.generation) > (other.session, other.rank, self.generation)
     }
+
+    /// What the other one must leave to it: all that it may still take; but little if it only is the older, as two of a
+    /// kind that each kept room for the other's growth would mostly wait for each other.
+    fn claims_from(&self, other: &Peer) -> u64 {
+        match self.outranks(other) {
+            false => 0,
+            true if (self.session, self.rank) == (other.session, other.rank) => {
+                self.may_take.min((self.current / EQUALS_SHARE).max(LEAST))
+            }
+            true => self.may_take,
+        }
+    }
 }
 
 const MIB: u64 = 1 << 20;
 /// What a call that gives way may take until it has stopped: `holding.md` saw 10 MiB at most, and one chunk more.
 const CREEP: u64 = 24 * MIB;
+/// Of calls of one rank, so much of what the older has is kept for it, and of any so much at the least.
+const EQUALS_SHARE: u64 = 8;
+const LEAST: u64 = 16 * MIB;
 /// So little is left that the kernel's OOM killer is next.
 pub const LAST: u64 = 24 * MIB;
 /// Sessions of a pool that are looked at.
@@ -56,14 +71,14 @@ pub const WORTH_KILLING: u64 = 16 * MIB;
 /// What a call may still take: up to the most that this leaf, which serves one class, has had before, or half as much again
 /// as it has now; but never beyond its own limit: memory.max, as memory.high may be raised.
 pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
-    let more = peak.unwrap_or(0).saturating_sub(current).max(current / 2).max(16 * MIB);
+    let more = peak.unwrap_or(0).saturating_sub(current).max(current / 2).max(LEAST);
     more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
 }
 
 /// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running?
 pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
     let others = || peers.iter().filter(|p| p.id != mine.id);
-    let need: u64 = others().filter(|p| p.outranks(mine)).fold(0, |sum, p| sum.saturating_add(p.may_take));
+    let need: u64 = others().fold(0, |sum, p| sum.saturating_add(p.claims_from(mine)));
     if need == 0 || room.bytes >= need.saturating_add(CREEP) {
         return Strain::None;
     }
@@ -212,6 +227,18 @@ mod tests {
         assert_eq!(may_take(4 * MIB, None, None), 16 * MIB);
         assert_eq!(may_take(250 * MIB, None, Some(256 * MIB)), 6 * MIB);
         assert_eq!(may_take(300 * MIB, None, Some(256 * MIB)), 0);
+    }
+
+    #[test]
+    fn of_two_of_a_kind_the_younger_leaves_the_older_an_eighth_of_what_it_has() {
+        let (older, younger) = (peer(1, 100, 400), peer(2, 100, 400));
+        let all = [older, younger];
+        assert_eq!(judge(&left(80 * MIB), 80 * MIB, &younger, &all), Strain::None);
+        assert_eq!(judge(&left(70 * MIB), 70 * MIB, &younger, &all), Strain::Tight);
+        assert_eq!(judge(&left(70 * MIB), 70 * MIB, &older, &all), Strain::None);
+        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &younger, &all), Strain::Critical);
+        let of_low_priority = Peer { session: 50, ..younger };
+        assert_eq!(judge(&left(80 * MIB), 80 * MIB, &of_low_priority, &[older, of_low_priority]), Strain::Tight);
     }
 
     #[test]
