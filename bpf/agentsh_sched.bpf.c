@@ -317,16 +317,15 @@ void SCX_OP(cpu_online, s32 cpu)
 void SCX_OP(cpu_offline, s32 cpu)
 {
 	struct cpu_data *it = cpu_at(cpu);
-	struct task_struct *p;
 
 	if (it) {
 		it->waits = 0;
 		it->is_gone = 1;
 	}
-	bpf_for_each (scx_dsq, p, OWN_OF(cpu), 0) {
-		scx_bpf_dsq_move(&___it, p, scx.dsq_local_on | cpu, 0);
-	}
+	hand_over(cpu);
 	let_go_from(cpu);
+	gone_at = bpf_ktime_get_ns();
+	tick_soon();
 }
 
 s32 SCX_OP_SLEEPABLE(init)

@@ -11,6 +11,8 @@
 #define LOOKS_MOST 512
 /* Looked at a little longer than there are holds: a task may be on its way into the queue. */
 #define LINGER_TICKS 64
+/* Looked after so long when a CPU goes. */
+#define GONE_NS 5000000000ULL
 
 /* Stops whoever runs of a held call and has no turn. Tells after what time there is something to stop again,
  * at most `most`. */
@@ -122,6 +124,38 @@ static __noinline int let_go(u32 queued)
 	return 0;
 }
 
+/* What is bound to a CPU that goes is the kernel's to take elsewhere, once it has it. */
+static __noinline int hand_over(s32 cpu)
+{
+	struct task_struct *p;
+
+	bpf_for_each (scx_dsq, p, OWN_OF(cpu), 0) {
+		scx_bpf_dsq_move(&___it, p, scx.dsq_local_on | cpu, 0);
+	}
+	return 0;
+}
+
+/* A CPU has gone at this time; 0 if none has lately. */
+static u64 gone_at;
+
+/* A task that was on its way into a CPU's own queue while that went is in it now, and the CPU asks no more.
+ * It can't go before that task has: the watchdog would end us. */
+static __noinline bool look_after_gone(void)
+{
+	u64 at = gone_at;
+	u32 cpu;
+
+	if (!at)
+		return false;
+	bpf_for (cpu, 0, nr_cpus) {
+		if (is_gone(cpu) && scx_bpf_dsq_nr_queued(OWN_OF(cpu)) > 0)
+			hand_over(cpu);
+	}
+	if (bpf_ktime_get_ns() - at > GONE_NS)
+		__sync_val_compare_and_swap(&gone_at, at, 0);
+	return true;
+}
+
 static int hold_tick(void *map, u32 *key, struct bpf_timer *timer)
 {
 	struct hold_params *param = holding();
@@ -134,7 +168,7 @@ static int hold_tick(void *map, u32 *key, struct bpf_timer *timer)
 		next = stop_runners(next);
 	queued = held_tasks();
 	idle_ticks = holds_now > 0 || queued ? 0 : idle_ticks + 1;
-	if (idle_ticks <= LINGER_TICKS)
+	if (look_after_gone() || idle_ticks <= LINGER_TICKS)
 		bpf_timer_start(timer, next, 0);
 	review();
 	let_go(queued);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Several calls of one session compete for its budget: what matters less is slowed, then frozen, and only at last killed."""
-# kernels: newest mid lts
+# kernels: newest lts
 # mem: 2048
 # timeout: 420
 

@@ -6,7 +6,7 @@ again and sees nothing, but for the few system calls that signal(7) names, which
 run; and what was in the middle of its work returns what it has done so far. A memory.high that is too low, with which
 agentsh begins, does nothing of the kind.
 """
-# kernels: newest lts
+# kernels: newest
 # mem: 2048
 # timeout: 700
 
