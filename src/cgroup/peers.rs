@@ -238,7 +238,10 @@ mod tests {
         assert_eq!(judge(&left(70 * MIB), 70 * MIB, &older, &all), Strain::None);
         assert_eq!(judge(&left(10 * MIB), 10 * MIB, &younger, &all), Strain::Critical);
         let of_low_priority = Peer { session: 50, ..younger };
-        assert_eq!(judge(&left(80 * MIB), 80 * MIB, &of_low_priority, &[older, of_low_priority]), Strain::Tight);
+        assert_eq!(
+            judge(&left(80 * MIB), 80 * MIB, &of_low_priority, &[older, of_low_priority]),
+            Strain::Tight
+        );
     }
 
     #[test]
