@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A subtree of our own, removed with all that is in it.
@@ -16,19 +17,24 @@ pub struct Tree {
     pub path: PathBuf,
     /// The same as processes see it in /proc/self/cgroup.
     pub cgroup: String,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One test at a time: what another thread forks has our descriptors, and with them a leaf's lock, until it executes something.
+static ALONE: Mutex<()> = Mutex::new(());
 
 pub static TREES: AtomicU32 = AtomicU32::new(0);
 
 impl Tree {
     pub fn new() -> Tree {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mounts = mount::all().unwrap();
         let root =
             mounts.iter().find(|m| m.root == Path::new("/")).expect("a cgroup v2 tree is mounted here");
         let name = format!("agentsh-cgroup-{}-{}", std::process::id(), TREES.fetch_add(1, Ordering::Relaxed));
         let path = root.point.join(&name);
         fs::create_dir(&path).expect("these tests need to make cgroups: run them as root");
-        Tree { path, cgroup: format!("/{name}") }
+        Tree { path, cgroup: format!("/{name}"), _alone: alone }
     }
 
     pub fn dir(&self) -> Dir {
