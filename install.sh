@@ -369,7 +369,7 @@ show() {
 
 agentsh is in $prefix. To use it, one of:
   export SHELL=$prefix/bin/bash             Claude Code, opencode, aider
-  export PATH=$prefix/bin:\$PATH             Gemini CLI, OpenHands, swe-rex and whoever looks for bash in PATH
+  export PATH=$prefix/bin:\$PATH             Gemini CLI, swe-rex and whoever looks for bash in PATH
   ./install.sh --root IMAGE_ROOTFS --as-bash     everybody in that image
   $prefix/bin/agentshctl run -- claude      an agent in a session with a budget of its own
 See what it did: $prefix/bin/agentshctl log --follow. Remove it: ./install.sh --uninstall${1:+ $1}
