@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     bpf_programs()
 }
 
-/// Tells the linker what every start runs: see there.
+/// Tells the linker what every start runs, see there; and what needn't be run.
 fn order_of_start() -> Result<(), Box<dyn std::error::Error>> {
     let order = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("src/launcher/start.ld");
     println!("cargo::rerun-if-changed={}", order.display());
@@ -40,6 +40,7 @@ fn order_of_start() -> Result<(), Box<dyn std::error::Error>> {
     // Without a part that is made read-only once it has started: that splits its data in three, which costs every start as
     // much as a system call and five page faults. What is left of relocations in a static program is a handful.
     println!("cargo::rustc-link-arg-bin=agentsh=-Wl,-z,norelro");
+    println!("cargo::rustc-link-arg-bin=agentsh=-Wl,--wrap=__tunables_init");
     Ok(())
 }
 

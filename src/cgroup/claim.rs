@@ -156,26 +156,28 @@ impl Session {
         }
         let start = left.map_or_else(|| Counters::read(&dir, &mut files, true), |left| left.counters);
         let limits = wish.limits(self, left.as_ref());
-        let mut leaf = self.adopt(dir, class, number, &limits, left.is_some_and(|left| left.has(&limits)))?;
+        let mut leaf = self.adopt(dir, class, number, &limits, left.filter(|left| left.has(&limits)))?;
         (leaf.reused, leaf.start, leaf.files) = (true, start, files);
-        leaf.peak = reset_peak(&leaf.dir);
+        if !leaf.lacks.contains(&"memory.max") {
+            leaf.peak = reset_peak(&leaf.dir);
+        }
         Ok(leaf)
     }
 
     fn fresh(&self, class: Class, number: u64, wish: Wish) -> Result<Leaf, Errno> {
         let dir = self.calls.make_child(&format!("{class}-{number}"))?;
         lock(&dir)?;
-        self.adopt(dir, class, number, &wish.limits(self, None), false)
+        self.adopt(dir, class, number, &wish.limits(self, None), None)
     }
 
-    /// Takes a leaf that we hold the lock of and writes every knob, if it isn't said to have them.
+    /// Takes a leaf that we hold the lock of and writes every knob, if it wasn't left with them.
     fn adopt(
         &self,
         dir: Dir,
         class: Class,
         number: u64,
         limits: &LeafLimits,
-        has_them: bool,
+        left: Option<Idle>,
     ) -> Result<Leaf, Errno> {
         let generation = boottime();
         let marked = idle::in_use(&dir, generation, class);
@@ -183,8 +185,10 @@ impl Session {
         if marked.is_err() {
             lacks.push("user.agentsh.leaf");
         }
-        let unsure = has_them && marked.is_ok();
-        if !unsure {
+        let left = left.filter(|_| marked.is_ok());
+        if let Some(left) = &left {
+            lacks.extend(left.lacks());
+        } else {
             // Somebody else's leaf (root's, from an earlier call as root) is not ours to use: try the next one. One whose
             // last user removed it between our opening it and our lock has no files any more.
             let more = limits.write(&dir).map_err(|e| if e == Errno::ENODEV { e } else { Errno::EBUSY })?;
@@ -200,7 +204,7 @@ impl Session {
             generation,
             reused: false,
             lacks,
-            unsure,
+            left,
             limits: *limits,
             start: Counters::default(),
             stalls: None,
@@ -209,6 +213,7 @@ impl Session {
             files: Files::default(),
             end: None,
             peak,
+            little: false,
         })
     }
 }

@@ -8,7 +8,6 @@ use super::{mark, meminfo};
 use crate::class::Class;
 use crate::policy::compiled::SessionPolicy;
 use nix::errno::Errno;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,7 +82,7 @@ fn leaf_class(dir: &Dir) -> Option<Class> {
 }
 
 fn in_own_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/cgroup").is_ok_and(|m| m.ino() != mount::FIRST_NAMESPACE)
+    mount::in_first_namespace() == Some(false)
 }
 
 /// Makes a session of a delegated cgroup, with the limits that its own leaves: see [`set_up_as`].

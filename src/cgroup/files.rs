@@ -11,14 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 #[allow(missing_docs)] // as their names
 pub enum Name {
     State,
-    Current,
     Events,
     Pids,
+    Current,
     Cpu,
 }
 
 /// In the order of [`Name`].
-const NAMES: [&str; 5] = ["cgroup.events", "memory.current", "memory.events", "pids.events", "cpu.stat"];
+const NAMES: [&str; 5] = ["cgroup.events", "memory.events", "pids.events", "memory.current", "cpu.stat"];
 
 #[derive(Debug, Default)]
 enum File {
@@ -45,7 +45,7 @@ pub struct State {
 impl Files {
     /// Opens those that aren't open yet and that every call needs.
     pub fn open(&mut self, leaf: &Dir) {
-        for (file, name) in self.0.iter_mut().zip(NAMES).take(Name::Cpu as usize) {
+        for (file, name) in self.0.iter_mut().zip(NAMES).take(Name::Current as usize) {
             file.open(leaf, name);
         }
     }

@@ -17,7 +17,7 @@ use super::room::{self, Levels, Room};
 use super::sample::{Sample, Strain};
 use super::scheduler::Scheduler;
 use super::session::Priority;
-use super::sweep;
+use super::sweep::Swept;
 use super::usage::LimitOwner;
 use nix::fcntl::OFlag;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -117,8 +117,8 @@ const LOW_CUSHION: u64 = 10;
 const WITHOUT_MEMORY: Duration = Duration::from_millis(500);
 
 impl<'a> Governor<'a> {
-    /// A governor for a leaf in which a call is about to start.
-    pub fn new(leaf: &'a Leaf, session: &'a Session) -> Governor<'a> {
+    /// A governor for a leaf in which a call has just started, and has to be told what was found left over by others.
+    pub fn new(leaf: &'a Leaf, session: &'a Session, swept: Swept) -> Governor<'a> {
         Governor {
             leaf,
             session,
@@ -139,20 +139,15 @@ impl<'a> Governor<'a> {
             all_peers: Vec::new(),
             pool_due: 0,
             scheduler: Scheduler::default(),
-            bombs: Vec::new(),
-            suspects: Vec::new(),
+            bombs: swept.news,
+            suspects: swept.suspects,
         }
     }
 
     /// Looks, acts, and says when to look next. `now` is a monotonic clock in ns; earlier than asked for is harmless.
     pub fn tick(&mut self, now: u64) -> Duration {
         match self.due {
-            None => {
-                // The command has just started: while it does, clean up after others.
-                let swept = sweep::sweep(self.session);
-                (self.bombs, self.suspects) = (swept.news, swept.suspects);
-                self.due = Some(now.saturating_add(nanos(self.law.first())));
-            }
+            None => self.due = Some(now.saturating_add(nanos(self.law.first()))),
             Some(due) if now < due => {}
             Some(_) => {
                 let next = self.look(now);
@@ -204,6 +199,7 @@ impl<'a> Governor<'a> {
         std::mem::take(&mut self.suspects)
     }
 
+    #[inline(never)]
     fn look(&mut self, now: u64) -> Duration {
         if !self.suspects.is_empty() {
             let killed = leftover::watch(&mut self.suspects);

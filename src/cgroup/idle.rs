@@ -3,7 +3,7 @@
 //! leaf in use, or whose launcher was killed, has no such note.
 
 use super::dir::Dir;
-use super::limits::{Context, LeafLimits, Shown};
+use super::limits::{self, Context, LeafLimits, Shown};
 use super::mark;
 use super::place::Session;
 use super::usage::Counters;
@@ -11,16 +11,19 @@ use crate::class::Class;
 use nix::errno::Errno;
 
 /// Of the words below; another number is another version's, and says nothing.
-const VERSION: u64 = 2;
-/// Generation and class, which every leaf has; then the version, the knobs, what they were reckoned from, the counters.
-const WORDS: usize = 3 + KNOBS + BASIS + COUNTERS;
-const KNOBS: usize = 6;
+const VERSION: u64 = 3;
+/// Generation and class, which every leaf has; then the version, the knobs it lacks, the knobs, what they were reckoned from,
+/// the counters.
+const WORDS: usize = 4 + KNOBS + BASIS + COUNTERS;
+const KNOBS: usize = limits::KNOBS.len();
 const BASIS: usize = 4;
 const COUNTERS: usize = 9;
 
 /// An idle leaf as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idle {
+    /// A bit for each of [`limits::KNOBS`] that could not be set.
+    lacks: u64,
     knobs: [u64; KNOBS],
     basis: [u64; BASIS],
     /// The counters as they stood at the end.
@@ -28,11 +31,27 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// A leaf of this session with these knobs that is left with these counters.
-    pub fn new(session: &Session, limits: &LeafLimits, counters: Counters) -> Idle {
+    /// A leaf of this session with these knobs, but for those that it lacks, that is left with these counters.
+    pub fn new(session: &Session, limits: &LeafLimits, lacks: &[&str], counters: Counters) -> Idle {
         let shown = session.shown();
         let basis = [session.origin, or_max(shown.high), or_max(shown.max), or_max(session.budget())];
-        Idle { knobs: knobs(limits), basis, counters }
+        let bits = limits::KNOBS.iter().enumerate().filter(|(_, knob)| lacks.contains(knob));
+        Idle { lacks: bits.fold(0, |all, (bit, _)| all | 1 << bit), knobs: knobs(limits), basis, counters }
+    }
+
+    /// As it was left before, but for the counters.
+    pub fn with(self, counters: Counters) -> Idle {
+        Idle { counters, ..self }
+    }
+
+    /// The knobs that it lacks.
+    pub fn lacks(&self) -> impl Iterator<Item = &'static str> {
+        let lacks = self.lacks;
+        limits::KNOBS
+            .into_iter()
+            .enumerate()
+            .filter(move |(bit, _)| lacks >> bit & 1 != 0)
+            .map(|(_, knob)| knob)
     }
 
     /// What its last user found the limits around it to be; none if it was called from somewhere else. They seldom change, and
@@ -60,10 +79,11 @@ impl Idle {
         for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             *word = u64::from_ne_bytes(bytes.try_into().ok()?);
         }
-        let (head, rest) = words.split_at(3);
+        let (head, rest) = words.split_at(4);
         let (knobs, rest) = rest.split_at(KNOBS);
         let (basis, counters) = rest.split_at(BASIS);
         (head[2] == VERSION).then_some(Idle {
+            lacks: head[3],
             knobs: knobs.try_into().ok()?,
             basis: basis.try_into().ok()?,
             counters: Counters::of_words(counters.try_into().ok()?),
@@ -73,7 +93,8 @@ impl Idle {
     /// Writes it on the leaf.
     pub fn write(&self, leaf: &Dir, generation: u64, class: Class) -> Result<(), Errno> {
         let mut bytes = [0; WORDS * 8];
-        let words = [generation, class as u64, VERSION].into_iter().chain(self.knobs).chain(self.basis);
+        let words =
+            [generation, class as u64, VERSION, self.lacks].into_iter().chain(self.knobs).chain(self.basis);
         for (place, word) in bytes.chunks_exact_mut(8).zip(words.chain(self.counters.words())) {
             place.copy_from_slice(&word.to_ne_bytes());
         }

@@ -38,10 +38,10 @@ pub struct Leaf {
     pub generation: u64,
     /// Had an earlier call used it?
     pub reused: bool,
-    /// Knobs that could not be set: the kernel or the tree doesn't have them, or refused. Known once it has settled.
+    /// Knobs that could not be set: the kernel or the tree doesn't have them, or refused.
     pub lacks: Vec<&'static str>,
-    /// Are the knobs what the leaf's last user left, and not written anew yet?
-    pub unsure: bool,
+    /// How the leaf's last user left it, where its knobs are still as they were left then and not written anew yet.
+    pub left: Option<Idle>,
     /// What was written to it.
     pub limits: LeafLimits,
     /// The counters at the claim.
@@ -56,6 +56,8 @@ pub struct Leaf {
     pub end: Option<(State, Idle)>,
     /// memory.peak, reset for this descriptor (Linux 6.12).
     pub peak: Peak,
+    /// Did the call never have as much as an idle leaf may keep? Then what it left needn't be read.
+    pub little: bool,
     /// Did the kernel refuse to start a process in it? Then nobody should try again.
     pub refused: bool,
 }
@@ -106,17 +108,21 @@ impl Leaf {
         self.files.keep(fds);
     }
 
-    /// What needn't be done before the command starts: to be done while it does. `limits` are those of here and now.
-    pub fn settle(&mut self, session: &Session, limits: &LeafLimits) {
-        if std::mem::take(&mut self.unsure) {
-            // The limits around it may have changed since its last use, and a program its own leaf's knobs.
-            self.limits = *limits;
-            self.lacks.extend(self.limits.write(&self.dir).unwrap_or_default());
-        }
-        // As they were when the command started: for the first stall it takes longer than that.
-        self.stalls = Stalls::read(&self.dir);
+    /// What is done while the command starts: what its end will be told by.
+    pub fn prepare(&mut self, session: &Session) {
         self.budget_ooms = usage::local_ooms(&session.calls);
         self.files.open(&self.dir);
+    }
+
+    /// What only a command needs that doesn't end at once. `limits` are those of here and now.
+    pub fn settle(&mut self, limits: &LeafLimits) {
+        if self.left.take().is_some() {
+            // The limits around it may have changed since its last use, and a program its own leaf's knobs.
+            self.limits = *limits;
+            self.lacks = self.limits.write(&self.dir).unwrap_or_default();
+        }
+        // Nearly as they were when the command started: for the first stall it takes longer than that.
+        self.stalls = Stalls::read(&self.dir);
     }
 
     /// What the call has used so far; to be asked when its shell has ended, after it has run for so long and used so much, if
@@ -141,7 +147,12 @@ impl Leaf {
             now.add_cpu(&self.start, used);
         }
         if let Ok(state) = state {
-            self.end = Some((state, Idle::new(session, &LeafLimits { high, ..self.limits }, now)));
+            let limits = LeafLimits { high, ..self.limits };
+            let idle = match self.left {
+                Some(left) => left.with(now),
+                None => Idle::new(session, &limits, &self.lacks, now),
+            };
+            self.end = Some((state, idle));
         }
         let counters = now.since(&self.start);
         let oom_owner = usage::oom_owner(&counters, self.budget_ooms, &self.dir, &session.calls);
@@ -149,7 +160,9 @@ impl Leaf {
         // The kernel takes longer to write these three than all the others together.
         let now = (lasted >= BRIEF).then(|| Stalls::read(&self.dir)).flatten();
         let stalls = now.zip(self.stalls).map(|(now, start)| now.since(&start));
-        Usage { memory_peak: self.peak(), counters, stalls, populated_after, oom_owner }
+        let memory_peak = self.peak();
+        self.little = memory_peak.is_some_and(|peak| peak < IDLE_MAX);
+        Usage { memory_peak, counters, stalls, populated_after, oom_owner }
     }
 
     fn peak(&self) -> Option<u64> {
@@ -169,7 +182,7 @@ impl Leaf {
         if state.is_some_and(|state| state.populated) {
             return self.leave(on_exit);
         }
-        let full = self.files.current(&self.dir).is_some_and(|n| n >= IDLE_MAX);
+        let full = !self.little && self.files.current(&self.dir).is_some_and(|n| n >= IDLE_MAX);
         let used_up = self.dir.identity().is_ok_and(|i| i.children > 0 || i.killed);
         if state.is_some_and(|state| state.frozen) {
             let _ = self.dir.write("cgroup.freeze", b"0");

@@ -106,6 +106,10 @@ impl LeafLimits {
     }
 }
 
+/// A leaf's knobs, in the order in which they are written.
+pub const KNOBS: [&str; 6] =
+    ["memory.max", "memory.high", "memory.swap.max", "memory.oom.group", "cpu.weight", "pids.max"];
+
 impl LeafLimits {
     /// Writes them to a leaf. Gives the knobs that it lacks: the kernel or the tree doesn't have them. An error if the leaf
     /// isn't ours to write (`EACCES`, `EPERM`) or is gone (`ENODEV`).
@@ -119,12 +123,13 @@ impl LeafLimits {
                 Ok(())
             }
         };
-        note("memory.max", leaf.write_max("memory.max", self.max))?;
-        note("memory.high", leaf.write_max("memory.high", self.high))?;
-        note("memory.swap.max", leaf.write_max("memory.swap.max", self.swap_max))?;
-        note("memory.oom.group", leaf.write_u64("memory.oom.group", u64::from(self.oom_group)))?;
-        note("cpu.weight", leaf.write_u64("cpu.weight", u64::from(self.cpu_weight)))?;
-        note("pids.max", leaf.write_max("pids.max", self.pids_max.map(u64::from)))?;
+        let [max, high, swap_max, oom_group, cpu_weight, pids_max] = KNOBS;
+        note(max, leaf.write_max(max, self.max))?;
+        note(high, leaf.write_max(high, self.high))?;
+        note(swap_max, leaf.write_max(swap_max, self.swap_max))?;
+        note(oom_group, leaf.write_u64(oom_group, u64::from(self.oom_group)))?;
+        note(cpu_weight, leaf.write_u64(cpu_weight, u64::from(self.cpu_weight)))?;
+        note(pids_max, leaf.write_max(pids_max, self.pids_max.map(u64::from)))?;
         Ok(lacks)
     }
 }

@@ -3,11 +3,10 @@
 
 use super::path;
 use nix::sys::stat::stat;
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// A mount of cgroup v2.
@@ -37,20 +36,22 @@ pub fn all() -> io::Result<Vec<Mount>> {
 }
 
 /// Where the whole tree usually is mounted: on hosts, and on those that have cgroup v1 beside it.
-const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+pub const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// The number of the tree's own root (kernfs counts from 1).
 const ROOT: u64 = 1;
-/// The inode of the first cgroup namespace (PROC_CGROUP_INIT_INO of include/linux/proc_ns.h).
-pub const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
+/// The first cgroup namespace: its inode is PROC_CGROUP_INIT_INO, 0xEFFFFFFB, of include/linux/proc_ns.h.
+const FIRST_NAMESPACE: &[u8] = b"cgroup:[4026531835]";
 
-/// The mount of the whole tree at one of its usual places. None in a cgroup namespace, whose paths begin elsewhere.
-pub fn usual() -> Option<Mount> {
-    let point = USUAL.into_iter().find(|point| {
-        statfs(*point).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
-            && stat(*point).is_ok_and(|root| root.st_ino == ROOT)
-    })?;
-    let first = stat("/proc/self/ns/cgroup").is_ok_and(|namespace| namespace.st_ino == FIRST_NAMESPACE);
-    first.then(|| Mount { root: "/".into(), point: point.into() })
+/// The whole tree at one of its usual places, if it is there: whoever opens something in it sees whether it is a cgroup.
+pub fn usual(point: &str) -> Option<Mount> {
+    let whole = stat(point).is_ok_and(|root| root.st_ino == ROOT);
+    whole.then(|| Mount { root: "/".into(), point: point.into() })
+}
+
+/// Are we in the first cgroup namespace? None without /proc.
+pub fn in_first_namespace() -> Option<bool> {
+    // Read, not followed: that takes the kernel less.
+    Some(std::fs::read_link("/proc/self/ns/cgroup").ok()?.as_os_str().as_bytes() == FIRST_NAMESPACE)
 }
 
 /// The mounts in the text of a mountinfo file (proc_pid_mountinfo(5)).

@@ -108,12 +108,22 @@ pub fn locate(env: &Env) -> Place {
         return Place::InLeaf { class };
     }
     // Most often it is where it usually is: then what takes the kernel long to write needn't be read.
-    if let Some(usual) = mount::usual()
-        && let Ok(Some(place)) =
-            (Search { own: Path::new(OsStr::from_bytes(own)), mounts: &[usual], env }).around_us()
-    {
-        return place;
+    for point in mount::USUAL {
+        if let Some(usual) = mount::usual(point)
+            && let search = (Search { own: Path::new(OsStr::from_bytes(own)), mounts: &[usual], env })
+            && let Ok(Some(place)) = search.around_us()
+            // The paths in a cgroup namespace begin elsewhere.
+            && mount::in_first_namespace() == Some(true)
+        {
+            return place;
+        }
     }
+    locate_anywhere(own, env)
+}
+
+/// As [`locate`], wherever cgroup v2 is mounted.
+#[cold]
+fn locate_anywhere(own: &[u8], env: &Env) -> Place {
     let mounts = match mount::all() {
         Ok(mounts) if !mounts.is_empty() => mounts,
         Ok(_) => return Place::None("no cgroup v2 file system is mounted here".into()),

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 const LEVELS: usize = 24;
 
 /// Is one of our ancestors a waiting launcher?
+#[cold]
 pub fn inside_a_call() -> bool {
     if !proc_is_ours() {
         return false;

@@ -30,14 +30,19 @@ pub fn outcome(change: Change) -> Outcome {
 
 /// What is known of the ended call; completes its record and gives its leaf back, unless what lives on in it is to be feared.
 pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Facts, Option<Leaf>) {
-    let budget = call.budget();
     let record = &mut call.record;
     let mut facts = Facts::quiet(call.verdict.class, record.duration);
     (record.cpu_user, record.cpu_sys) = (used.user, used.system);
     record.memory_peak = (used.max_rss > 0).then_some(Peak::Rusage(used.max_rss));
     let (Some(session), Some((mut leaf, governed))) = (&call.session, leaf) else { return (facts, None) };
+    if !leaf.lacks.is_empty() {
+        note(record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
+    }
     let usage = leaf.finish(session, governed.high, record.duration, Some(used));
     let counted = usage.counters;
+    // Known already of a call that has settled; of another one only where it will be told of.
+    let budget = if leaf.left.is_none() || counted.oom_kill > 0 { call.budget() } else { None };
+    let record = &mut call.record;
     used_by(record, &leaf, &usage, &governed);
     facts.peak = usage.memory_peak;
     facts.oom_kills = counted.oom_kill;
@@ -154,7 +159,9 @@ pub fn log_path(policy: &LogPolicy, env: &Env) -> Option<PathBuf> {
 
 /// Writes the record there.
 pub fn write(record: &Record, policy: &LogPolicy, path: &Path) {
-    // A file limit, a reader that has left: in place, the shell would die of what is still pending.
-    let raised = [libc::SIGXFSZ, libc::SIGPIPE];
-    let _ = signal::without_raising(&raised, || writer::write(record, policy, path));
+    if writer::write(record, policy, path).is_err() {
+        // A file limit, a reader that has left: in place, the shell would die of what is still pending. A signal is raised only
+        // where the write fails.
+        [libc::SIGXFSZ, libc::SIGPIPE].into_iter().for_each(signal::take);
+    }
 }

@@ -5,11 +5,12 @@ use super::caretaker;
 use super::env::Env;
 use super::report;
 use super::sentinel::Sentinel;
-use super::supervise::{Guard, Supervision};
+use super::supervise::{Guard, Supervision, Woken};
 use super::voice::Voice;
 use crate::cgroup::claim::Wish;
 use crate::cgroup::governor::Governor;
 use crate::cgroup::leaf::Leaf;
+use crate::cgroup::sweep;
 use crate::log::record::{LeafName, Placement};
 use crate::sys::args::Args;
 use crate::sys::spawn::{self, Start};
@@ -72,12 +73,19 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
         leaf.keep(&mut keep);
     }
     fd::close_all_but(&mut keep);
-    settle(&mut call, &mut leaf);
-    let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s));
-    let mut guard = Guard(governor);
+    if let (Some(session), Some(leaf)) = (&call.session, &mut leaf) {
+        leaf.prepare(session);
+    }
     let sentinel = Sentinel::of(&call.record.command);
     let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
-    let (change, used) = supervision.run(&mut guard);
+    let swept = call.session.as_ref().map(|session| sweep::sweep(session)).unwrap_or_default();
+    let woken = supervision.wait_a_moment();
+    if let (Some(session), Some(leaf), Woken::No | Woken::GoesOn) = (&call.session, &mut leaf, woken) {
+        leaf.settle(&session.limits(&call.resolved.knobs));
+    }
+    let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s, swept));
+    let mut guard = Guard(governor);
+    let (change, used) = supervision.run(&mut guard, woken);
     let suspects = guard.0.as_mut().map(Governor::suspects).unwrap_or_default();
     let verdict = guard.0.map(|governor| {
         let verdict = governor.verdict();
@@ -109,16 +117,6 @@ fn claim(call: &mut Call) -> Option<Leaf> {
         Err(error) => {
             note(&mut call.record, Some(error.to_string()));
             None
-        }
-    }
-}
-
-/// Does what the leaf needed not before the start, and notes what isn't in force in it.
-fn settle(call: &mut Call, leaf: &mut Option<Leaf>) {
-    if let (Some(session), Some(leaf)) = (&call.session, leaf) {
-        leaf.settle(session, &session.limits(&call.resolved.knobs));
-        if !leaf.lacks.is_empty() {
-            note(&mut call.record, Some(format!("not in force here: {}", leaf.lacks.join(", "))));
         }
     }
 }

@@ -47,6 +47,20 @@ const SOONEST: Duration = Duration::from_millis(10);
 /// And never later than this.
 const SLOWEST: Duration = Duration::from_millis(500);
 
+/// What ends sooner is not worth more than its start and its end: it costs the machine what the start didn't leave to others.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// How the first moment has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Nothing has happened.
+    No,
+    /// A signal has come, and the shell goes on.
+    GoesOn,
+    /// The shell has ended.
+    Ended,
+}
+
 /// One shell under supervision.
 pub struct Supervision<'a> {
     /// Its pid.
@@ -60,11 +74,24 @@ pub struct Supervision<'a> {
 }
 
 impl Supervision<'_> {
+    /// Waits until the first signal comes, for a moment at most: most commands are over by then.
+    pub fn wait_a_moment(&self) -> Woken {
+        if !fd::wait(self.signals.as_raw_fd(), None, MOMENT).readable {
+            return Woken::No;
+        }
+        if self.has_ended() { Woken::Ended } else { Woken::GoesOn }
+    }
+
     /// Watches until the shell has ended.
-    pub fn run(&mut self, guard: &mut Guard) -> (Change, Used) {
+    pub fn run(&mut self, guard: &mut Guard, woken: Woken) -> (Change, Used) {
+        if woken == Woken::Ended
+            && let Some(end) = self.reap(guard)
+        {
+            return end;
+        }
         let we_lead = process::leads_session();
         let mut interval = SOONEST;
-        let mut next_look = process::monotonic_ns() + nanos(SOONEST);
+        let mut next_look = process::monotonic_ns() + nanos(SOONEST.saturating_sub(MOMENT));
         loop {
             let now = process::monotonic_ns();
             let guard_wants = guard.tick(now);
@@ -123,12 +150,19 @@ impl Supervision<'_> {
         forward::is_stopped(self.shell).unwrap_or_else(|| !process::has_gone_on(self.shell))
     }
 
+    /// Has the shell ended? It can be waited for only once: should we fail right after that, the lifeboat must know.
+    fn has_ended(&self) -> bool {
+        let end = process::end_of(self.shell);
+        end.inspect(|&end| lifeboat::ended(end)).is_some()
+    }
+
     /// Takes every child's change; gives the shell's end.
     fn children(&self, guard: &mut Guard) -> Option<(Change, Used)> {
-        // It can be waited for only once: should we fail right after that, the lifeboat must know.
-        if let Some(end) = process::end_of(self.shell) {
-            lifeboat::ended(end);
-        }
+        self.has_ended();
+        self.reap(guard)
+    }
+
+    fn reap(&self, guard: &mut Guard) -> Option<(Change, Used)> {
         let mut after_stop = None;
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
         while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {

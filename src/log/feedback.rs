@@ -166,6 +166,7 @@ pub fn text(facts: &Facts) -> Option<String> {
 
 const NOT_THE_CODE: &str = "This is a limit of the environment, not a fault of the code under test.";
 
+#[cold]
 fn out_of_memory(facts: &Facts) -> String {
     let what = if facts.oom_group {
         format!("this {} call was killed", facts.class)
@@ -178,6 +179,7 @@ fn out_of_memory(facts: &Facts) -> String {
     format!("Out of memory: {what} at {}.{peak}", limit(facts.limit.as_ref()))
 }
 
+#[cold]
 fn killed(facts: &Facts, why: Why) -> String {
     let peak = facts.peak.map(|peak| format!(" Its peak was {}.", bytes(peak))).unwrap_or_default();
     let class = facts.class;
@@ -202,6 +204,7 @@ fn killed(facts: &Facts, why: Why) -> String {
     }
 }
 
+#[cold]
 fn slowed(facts: &Facts) -> String {
     let peak = facts.peak.map(|peak| format!(" Its peak was {}.", bytes(peak))).unwrap_or_default();
     format!(
@@ -213,6 +216,7 @@ fn slowed(facts: &Facts) -> String {
     )
 }
 
+#[cold]
 fn no_more_processes(hit: &Limit) -> String {
     format!("A fork failed (\"Resource temporarily unavailable\") at {}.", limit(Some(hit)))
 }
@@ -239,6 +243,7 @@ fn limit(limit: Option<&Limit>) -> String {
 }
 
 /// How to get more, if there is more; else how to need less.
+#[cold]
 fn more_memory(facts: &Facts) -> String {
     match suggestion(facts) {
         Some(amount) if facts.class != Class::Explore => format!(
@@ -256,6 +261,7 @@ fn more_memory(facts: &Facts) -> String {
 }
 
 /// What there is too little of is shared with other calls: no hint helps.
+#[cold]
 fn later(class: Class) -> String {
     format!("Run it again when less is going on, or {}.", narrower(class))
 }
@@ -293,6 +299,7 @@ fn narrower(class: Class) -> &'static str {
     }
 }
 
+#[cold]
 fn fewer_processes(class: Class) -> String {
     let how = match class {
         Class::Test => "fewer workers (pytest -n 2, jest --maxWorkers=2)",

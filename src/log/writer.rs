@@ -152,6 +152,7 @@ impl<'a> Log<'a> {
 
     /// Makes room under the log's name; true if it should be opened anew (by us or by another: the name now
     /// stands for a new file), false if the lock wasn't to be had in time.
+    #[cold]
     fn rotate(&self, rotation: Rotation, deadline: Instant) -> io::Result<bool> {
         loop {
             match self.file.try_lock() {
@@ -203,6 +204,7 @@ impl<'a> Log<'a> {
         }
     }
 
+    #[cold]
     fn wait_for_room(&self, deadline: Instant) -> Result<(), LogError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
@@ -234,17 +236,24 @@ fn options() -> OpenOptions {
 
 /// The log, made anew if it isn't there: of mode 0600, whatever the umask, its folder too if need be.
 fn open_or_create(path: &Path) -> Result<File, LogError> {
+    match options().open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
+        opened => opened.map_err(|error| failed(path, "open", &error)),
+    }
+}
+
+#[cold]
+fn create(path: &Path) -> Result<File, LogError> {
     for _ in 0..TRIES {
-        match options().open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened.map_err(|error| failed(path, "open", &error)),
-        }
         if let Some(folder) = path.parent() {
             create_folders(folder, 0o700).map_err(|error| failed(folder, "make the folder of", &error))?;
         }
         match options().create_new(true).mode(0o600).open(path) {
             // Another call made it in between (and a third one may already have rotated it).
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match options().open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened.map_err(|error| failed(path, "open", &error)),
+            },
             made => {
                 let file = made.map_err(|error| failed(path, "create", &error))?;
                 // The umask may have taken bits away (`umask 0777`): the next call couldn't write.
@@ -257,6 +266,7 @@ fn open_or_create(path: &Path) -> Result<File, LogError> {
 }
 
 /// The log's own folder is for its owner alone; those above it (`/var/log` in the smallest of images) are for all.
+#[cold]
 fn create_folders(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -271,6 +281,7 @@ fn create_folders(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+#[cold]
 fn failed(path: &Path, doing: &'static str, error: &io::Error) -> LogError {
     let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
     LogError::Io { path: path.into(), doing, errno }

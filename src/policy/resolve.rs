@@ -61,7 +61,9 @@ pub fn resolve(policy: &Policy, request: &Request<'_>) -> Resolved {
             knobs.put(knob, &run.get(knob));
         }
     }
-    overrides(policy, request, &mut knobs, &mut notes);
+    if !request.overrides.is_empty() {
+        overrides(policy, request, &mut knobs, &mut notes);
+    }
     for knob in [Knob::MemoryHigh, Knob::MemoryMax, Knob::SwapMax] {
         shares_to_bytes(&mut knobs, knob, request.budget, &mut notes);
     }
@@ -71,6 +73,7 @@ pub fn resolve(policy: &Policy, request: &Request<'_>) -> Resolved {
 }
 
 /// Of several overrides the last one wins for each knob that it sets; a workspace's only where it is tighter.
+#[inline(never)]
 fn overrides(policy: &Policy, request: &Request<'_>, knobs: &mut Knobs, notes: &mut Vec<String>) {
     let mut matching: Vec<u16> = request.overrides.to_vec();
     matching.sort_unstable();
@@ -112,6 +115,7 @@ fn shares_to_bytes(knobs: &mut Knobs, knob: Knob, budget: Option<u64>, notes: &m
     }
 }
 
+#[inline(never)]
 fn apply_hint(
     policy: &Policy,
     text: &[u8],

@@ -96,6 +96,7 @@ fn base(env: &LoadEnv, problems: &mut Vec<String>) -> (Base, Option<Compiled>) {
 }
 
 /// A file that the caller named: compiled, or YAML.
+#[cold]
 fn named(path: &Path) -> Result<(Base, Option<Compiled>), String> {
     if path.to_str().is_none() {
         return Err("its path is not UTF-8".into());
@@ -110,6 +111,7 @@ fn named(path: &Path) -> Result<(Base, Option<Compiled>), String> {
     Ok((Base::Compiled(path.to_path_buf()), Some(compiled)))
 }
 
+#[cold]
 fn no_file_differs(compiled: &Compiled) -> bool {
     compiled.watched.iter().all(|source| match fs::metadata(&source.path) {
         Ok(meta) => Some(Stamp::of(&meta)) == source.stamp,
@@ -118,6 +120,7 @@ fn no_file_differs(compiled: &Compiled) -> bool {
 }
 
 /// The compiled form from the cache, or the last good one.
+#[cold]
 fn cached(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Loaded {
     let key = inputs.key();
     let mut last_good = None;
@@ -151,6 +154,7 @@ fn cached(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Loaded {
 }
 
 /// Without any compiled form of these inputs: what lies below the workspace's file.
+#[cold]
 fn below(env: &LoadEnv, inputs: &Inputs, base: Option<Compiled>) -> Box<Policy> {
     match (base, &inputs.base, &inputs.workspace) {
         (Some(base), ..) => base.policy,

@@ -132,6 +132,12 @@ macro_rules! c_main {
         #[unsafe(link_section = ".note.agentsh")]
         static NOTE: $crate::launcher::note::Note = $crate::launcher::note::NOTE;
 
+        /// In the place of the C library's `__tunables_init` (build.rs tells the linker), which compares each variable of the
+        /// environment with each of its tunables: a fifth of all that a start runs. What GLIBC_TUNABLES says is meant for the
+        /// command, whose own C library reads it.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn __wrap___tunables_init(_environment: *const *const std::ffi::c_char) {}
+
         /// # Safety
         /// Called by the C library, with what the kernel handed over.
         #[unsafe(no_mangle)]

@@ -142,10 +142,10 @@ pub fn leads_session() -> bool {
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Our effective uid.
+/// The effective uid that we were started with: the launcher never changes its own.
 pub fn euid() -> u32 {
     // SAFETY: no preconditions.
-    unsafe { libc::geteuid() }
+    unsafe { libc::getauxval(libc::AT_EUID) as u32 }
 }
 
 /// RLIMIT_NPROC, how many tasks our user may have; none if it is unlimited.

@@ -142,23 +142,6 @@ impl AsRawFd for Stream {
     }
 }
 
-/// The signals that are pending for this process or its thread.
-pub fn pending() -> Set {
-    let mut set = 0u64;
-    // SAFETY: the set is as large as said.
-    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, size_of::<u64>()) };
-    Set(set)
-}
-
-/// Does something that may raise blocked signals, and takes them off again: those that were not pending before.
-pub fn without_raising<T>(signals: &[i32], act: impl FnOnce() -> T) -> T {
-    let before = pending();
-    let result = act();
-    let after = pending();
-    signals.iter().filter(|&&s| after.has(s) && !before.has(s)).for_each(|&s| take(s));
-    result
-}
-
 /// Takes a blocked signal off, if it is pending.
 pub fn take(signal: i32) {
     let (set, now) = (Set::one(signal), libc::timespec { tv_sec: 0, tv_nsec: 0 });

@@ -147,25 +147,26 @@ fn a_leaf_left_in_order_is_taken_as_it_is_and_made_sure_of_later() {
         leaf.release(&session, OnExit::Keep)
     };
     let first = claim(&session);
-    assert!(!first.unsure, "a fresh leaf has its knobs written at once");
+    assert!(first.left.is_none(), "a fresh leaf has its knobs written at once");
+    let lacks = first.lacks.clone();
     assert_eq!(end(first, limits().high), Released::Pooled);
 
     let mut second = claim(&session);
-    assert!(second.reused && second.unsure && second.lacks.is_empty());
-    second.settle(&session, &limits());
+    assert!(second.reused && second.left.is_some() && second.lacks == lacks);
+    second.settle(&limits());
     let controllers = fs::read_to_string(tree.path.join("cgroup.controllers")).unwrap();
-    assert!(!second.unsure);
+    assert!(second.left.is_none());
     assert_eq!(second.lacks.contains(&"memory.high"), !controllers.contains("memory"), "{:?}", second.lacks);
     assert_eq!(end(second, limits().high), Released::Pooled);
 
     let other =
         session.claim(Class::Explore, Wish::Limits(&LeafLimits { cpu_weight: 7, ..limits() })).unwrap();
-    assert!(other.reused && !other.unsure, "other knobs are written at once");
+    assert!(other.reused && other.left.is_none(), "other knobs are written at once");
     drop(other);
     let after_kill = claim(&session);
-    assert!(after_kill.reused && !after_kill.unsure, "its launcher was killed");
+    assert!(after_kill.reused && after_kill.left.is_none(), "its launcher was killed");
     assert_eq!(end(after_kill, None), Released::Pooled);
-    assert!(!claim(&session).unsure, "memory.high was raised and never came down");
+    assert!(claim(&session).left.is_none(), "memory.high was raised and never came down");
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn a_leaf_with_survivors_is_not_left_in_order() {
     };
     assert!(wait_for(emptied));
     let again = claim(&session);
-    assert!(again.name() == "explore-0" && !again.unsure);
+    assert!(again.name() == "explore-0" && again.left.is_none());
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
         }
     };
     let found = format!("claimed {} in {}", leaf.name(), session.calls.path().display());
-    leaf.settle(session, &limits);
+    leaf.settle(&limits);
     let lacks = leaf.lacks.clone();
     leaf.release(session, OnExit::Keep);
 

@@ -10,7 +10,7 @@ use crate::cgroup::claim::Wish;
 use crate::cgroup::dir::Dir;
 use crate::cgroup::governor::Governor;
 use crate::cgroup::leaf::{Leaf, unhand};
-use crate::cgroup::{mark, mount, place::Session};
+use crate::cgroup::{mark, mount, place::Session, sweep};
 use crate::class::Class;
 use crate::classify::{self, Context, Kind, Verdict};
 use crate::helper::bpf::direct::{self, DirectExec, Process};
@@ -70,7 +70,8 @@ pub fn attend(id: Process) {
         return;
     }
     followers(&held, &at, &leaf);
-    leaf.settle(&session, &session.limits(&knobs));
+    leaf.prepare(&session);
+    leaf.settle(&session.limits(&knobs));
     let mut record = record(&verdict, &seen.argv, &held, &at);
     let identity = LeafName { name: leaf.name().into(), cgroup_id: leaf.id, generation: leaf.generation };
     record.leaf = Some(identity);
@@ -195,7 +196,7 @@ fn pids(cgroup: &Path) -> Vec<u32> {
 
 /// Watches over the leaf as a launcher does, until the process has ended: true; or until serve has to end.
 fn watch(held: &Held, leaf: &Leaf, session: &Session) -> (crate::cgroup::Verdict, bool) {
-    let mut governor = Governor::new(leaf, session);
+    let mut governor = Governor::new(leaf, session, sweep::sweep(session));
     loop {
         let next = governor.tick(process::monotonic_ns()).min(SLOWEST);
         let woken = fd::wait(held.fd(), governor.events().map(|it| it.as_raw_fd()), next);
