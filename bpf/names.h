@@ -36,7 +36,7 @@ static __always_inline u32 class_by_name(const char *name)
 }
 
 /* A call is what lies in a cgroup named calls; the agent's own processes are beside that, in one named agent.
- */
+ * The session of an agent that a call has started lies among the calls, as agent-N, and is none itself. */
 static __always_inline u32 class_of(struct cgroup *cgrp)
 {
 	char name[NAME_LENGTH] = {}, parent[NAME_LENGTH] = {};
@@ -44,6 +44,6 @@ static __always_inline u32 class_of(struct cgroup *cgrp)
 	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgrp, kn, name));
 	bpf_probe_read_kernel_str(parent, sizeof(parent), BPF_CORE_READ(cgrp, self.parent, cgroup, kn, name));
 	if (NAMED(parent, "calls"))
-		return class_by_name(name);
+		return BEGINS(name, "agent-") ? CLASS_NONE : class_by_name(name);
 	return NAMED(name, "agent") ? CLASS_AGENT : CLASS_NONE;
 }

@@ -5,6 +5,8 @@
 //! [`control`] law decides; [`usage`] tells what it took. Nothing here panics, waits for others or reads whole directories
 //! on the way to a command's start; whatever the kernel doesn't offer is left out and named.
 
+pub mod admission;
+pub mod beneath;
 pub mod claim;
 pub mod control;
 pub mod delegate;

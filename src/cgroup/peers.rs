@@ -1,5 +1,6 @@
 //! The other calls, of this session and of those that share its pool: who gives way to whom when memory is short.
 
+use super::beneath;
 use super::dir::Dir;
 use super::mark;
 use super::parse;
@@ -100,6 +101,9 @@ pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
 /// short that they share. `found` as with [`survey`].
 pub fn survey_pool(calls: &Dir, found: &mut Vec<Peer>) {
     let before = std::mem::take(found);
+    let outermost = outermost(calls.path());
+    let opened = (outermost != calls.path()).then(|| Dir::open(outermost).ok()).flatten();
+    let calls = opened.as_ref().unwrap_or(calls);
     let Some(pool) = calls.path().ancestors().nth(2).and_then(|path| Dir::open(path).ok()) else {
         return add(calls, &before, found);
     };
@@ -130,12 +134,30 @@ fn within(budget: Option<u64>, calls: &mut [Peer]) {
     }
 }
 
+/// The `calls/` that holds this one, if it is of an agent's session among another's calls, and so on outwards.
+fn outermost(calls: &Path) -> &Path {
+    match calls.ancestors().nth(2).filter(|path| path.ends_with("calls")) {
+        Some(outer) => outermost(outer),
+        None => calls,
+    }
+}
+
 fn add(calls: &Dir, before: &[Peer], found: &mut Vec<Peer>) {
     let session = calls.path().parent().and_then(|path| Dir::open(path).ok());
     // Without the cpu controller the mark still says it.
     let weight = |dir: Dir| dir.read_u64("cpu.weight").unwrap_or_else(|_| Priority::of(&dir).cpu_weight());
-    let session = session.map_or(100, weight);
+    add_of(calls, session.map_or(100, weight), before, found);
+}
+
+/// With the weight of the outermost session: that of one among its calls is its owner's to write.
+fn add_of(calls: &Dir, session: u64, before: &[Peer], found: &mut Vec<Peer>) {
     for name in calls.children(512).unwrap_or_default() {
+        if beneath::is_name(&name) {
+            if let Some(theirs) = beneath::calls_of(calls, &name) {
+                add_of(&theirs, session, before, found);
+            }
+            continue;
+        }
         if Class::of_leaf(&name).is_none() {
             continue;
         }
@@ -178,6 +200,13 @@ mod tests {
 
     fn left(bytes: u64) -> Room {
         Room { bytes, left: bytes, scarce: true, close: true, over_high: false }
+    }
+
+    #[test]
+    fn the_calls_of_an_agent_s_agent_are_reckoned_among_the_outermost_s() {
+        let calls = Path::new("/cg/agentsh/s/calls");
+        assert_eq!(outermost(calls), calls);
+        assert_eq!(outermost(Path::new("/cg/agentsh/s/calls/agent-0/calls/agent-1/calls")), calls);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::mount::{self, Mount};
 use super::place::POOL;
 use super::{delegate, mark, session};
+use crate::policy::units::show_bytes;
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -90,14 +91,14 @@ fn empty_and_enable(dir: &Dir) -> Result<(), Error> {
 
 impl Pool {
     fn locked(dir: Dir, ours: bool) -> Result<Pool, String> {
-        for _ in 0..200 {
+        for _ in 0..1000 {
             match dir.try_lock() {
                 Ok(()) => return Ok(Pool { dir, ours }),
                 Err(Errno::EWOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
                 Err(e) => return Err(format!("{} can't be locked: {}", dir.path().display(), e.desc())),
             }
         }
-        Err(format!("{} is in use by another agentsh program for more than 2 s", dir.path().display()))
+        Err(format!("{} is in use by another agentsh program for more than 10 s", dir.path().display()))
     }
 
     /// The sessions in it: cgroups with our mark.
@@ -120,15 +121,54 @@ impl Pool {
         removable.filter(|name| session::remove(&self.dir, name).is_ok()).count()
     }
 
-    /// Protects what the sessions' agents are protected with: memory.min works only if it is granted all the way down.
+    /// Protects what the sessions and their agents are protected with: memory.min and low work only if they are granted all the
+    /// way down.
     pub fn protect(&self) {
         if !self.ours {
             return;
         }
-        let min = |name: &String| self.dir.child(name).ok()?.read_max("memory.min").ok()?;
-        let sum = self.sessions().iter().filter_map(min).fold(0, u64::saturating_add);
-        // Without the memory controller there is nothing to protect.
-        let _ = self.dir.write_u64("memory.min", sum);
+        for file in ["memory.min", "memory.low"] {
+            let of = |name: &String| self.dir.child(name).ok()?.read_max(file).ok()?;
+            let sum = self.sessions().iter().filter_map(of).fold(0, u64::saturating_add);
+            // Without the memory controller there is nothing to protect.
+            let _ = self.dir.write_u64(file, sum);
+        }
+    }
+
+    /// What the sessions in it are guaranteed, but for the one of this name, in bytes.
+    pub fn promised(&self, but_for: &str) -> u64 {
+        let of = |name: &String| {
+            let session = self.dir.child(name).ok()?;
+            let protected = |file| session.read_max(file).ok().flatten();
+            protected("memory.min").max(protected("memory.low"))
+        };
+        let others = self.sessions().into_iter().filter(|name| name != but_for);
+        others.filter_map(|name| of(&name)).fold(0, u64::saturating_add)
+    }
+
+    /// Sets the limit of all sessions in it together, in bytes.
+    pub fn set_limit(&self, bytes: u64) -> Result<(), String> {
+        let path = self.dir.path().display();
+        if !self.ours {
+            return Err(format!(
+                "the limit of {path} isn't agentsh's to set: leave --pool out, and what limits it is the pool"
+            ));
+        }
+        if self.dir.read_max("memory.max") == Ok(Some(bytes)) {
+            return Ok(());
+        }
+        // A limit below what is in use makes the kernel kill at once.
+        let (promised, used) = (self.promised(""), self.dir.read_u64("memory.current").unwrap_or(0));
+        if bytes < promised.max(used) {
+            return Err(format!(
+                "the limit of {path} can't be {}: {} are guaranteed to those in it, and {} are in use",
+                show_bytes(bytes),
+                show_bytes(promised),
+                show_bytes(used)
+            ));
+        }
+        let written = self.dir.write_u64("memory.max", bytes);
+        written.map_err(|e| format!("{path}/memory.max can't be written: {}", e.desc()))
     }
 
     /// The nearest memory limit that a new session here is under, in bytes.

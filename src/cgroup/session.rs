@@ -72,8 +72,9 @@ pub struct Spec {
 
 /// What the agent is kept alive with if no policy says otherwise: its baseline is about 185 MB (arXiv 2602.09345).
 pub const RESERVE: u64 = 256 << 20;
-/// Levels below a session: `calls/<leaf>` and what a program makes below its leaf, or `agent/…` likewise.
-const MAX_DEPTH: u64 = 4;
+/// Levels below a session: `calls/<leaf>` and what a program makes below its leaf, or `agent/…` likewise; and for an agent that
+/// an agent has started `calls/agent-<n>/calls/<leaf>`, twice.
+const MAX_DEPTH: u64 = 6;
 /// Names that cgroups beside sessions have.
 const TAKEN: [&str; 3] = ["agent", "calls", "outside"];
 /// The controllers that a leaf needs.
@@ -151,6 +152,17 @@ pub fn furnish(base: &Dir, spec: &Spec) -> Result<Vec<String>, Error> {
         // Only percentages without any limit above need it; they then fall back to what is available at each call.
         let _ = calls.set_mark(mark::AVAILABLE, &available.to_ne_bytes());
     }
+    Ok(lacks)
+}
+
+/// Protects what a session is guaranteed beyond its agent's reserve, for its calls: memory.low, so that a call that nobody can
+/// make room for otherwise still may take of it. In bytes; gives what it lacks.
+pub fn guarantee(base: &Dir, bytes: u64, spec: &Spec) -> Result<Vec<String>, Error> {
+    let mut lacks = Vec::new();
+    let calls = base.child("calls").map_err(Error::of("open", base.path(), "calls"))?;
+    lack(&mut lacks, base, "memory.low", base.write_u64("memory.low", bytes))?;
+    let for_calls = bytes.saturating_sub(spec.reserve);
+    lack(&mut lacks, &calls, "memory.low", calls.write_u64("memory.low", for_calls))?;
     Ok(lacks)
 }
 

@@ -1,6 +1,7 @@
 //! Leaves whose launcher is gone (SIGKILLed, or left with survivors): whatever lives in them must not stand still, and
 //! what is empty must not pile up. Launchers sweep while their command runs, at most once a second a session.
 
+use super::beneath;
 use super::claim::boottime;
 use super::dir::Dir;
 use super::leaf::{IDLE_MAX, POOL_SIZE, nearly_full, unhand};
@@ -44,6 +45,10 @@ pub fn sweep(session: &Session) -> Swept {
 pub fn sweep_now(calls: &Dir) -> Swept {
     let mut swept = Swept::default();
     for name in calls.children(BOUND).unwrap_or_default() {
+        if beneath::is_name(&name) {
+            beneath_it(calls, &name, &mut swept);
+            continue;
+        }
         let Some(number) = number_of(&name) else { continue };
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.try_lock().is_err() {
@@ -67,6 +72,17 @@ pub fn sweep_now(calls: &Dir) -> Swept {
         }
     }
     swept
+}
+
+/// Of an agent that a call has started: its session goes when nobody lives in it, and its leaves are swept as ours.
+fn beneath_it(calls: &Dir, name: &str, swept: &mut Swept) {
+    let Some(theirs) = beneath::sweep(calls, name) else { return };
+    // As deep as cgroup.max.depth lets them lie.
+    let theirs = sweep_now(&theirs);
+    swept.survivors += theirs.survivors;
+    swept.removed += theirs.removed;
+    swept.suspects.extend(theirs.suspects);
+    swept.suspects.truncate(SUSPECTS);
 }
 
 fn number_of(name: &str) -> Option<u64> {

@@ -17,6 +17,7 @@ mod policy;
 mod policy_view;
 pub mod run;
 mod schema;
+mod several;
 mod shims;
 
 /// See, check and start what agentsh enforces on the tool calls of AI agents.

@@ -52,7 +52,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let policy = store::load(&LoadEnv::bare(0)).policy;
     let user = args.uid.map(|uid| (Uid::from_raw(uid), group_of(uid)));
-    let wish = start::Wish { name: &args.name, memory_max: args.memory_max, priority: args.priority, user };
+    let wish = start::Wish {
+        name: &args.name,
+        memory_max: args.memory_max,
+        priority: args.priority,
+        user,
+        guarantee: start::Guarantee::Uncounted,
+    };
     let (base, _, lacks) =
         start::make(&pool, &wish, mark::BY_HELPER, &policy.session).map_err(|why| anyhow!(why))?;
     if !lacks.is_empty() {

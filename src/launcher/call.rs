@@ -8,6 +8,7 @@ use super::invocation::Form;
 use super::refresh;
 use super::shim;
 use super::table::{self, Done};
+use crate::cgroup::beneath;
 use crate::cgroup::place::{self, Place, Session};
 use crate::class::Class;
 use crate::classify::{self, Context, Verdict};
@@ -85,7 +86,7 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
             None
         }
     };
-    record.session = session.as_ref().map(|s| s.name().to_owned());
+    record.session = session.as_deref().map(beneath::name_of);
     let hint = verdict.hint.as_deref().or(env.hint);
     record.hint = hint.map(|h| String::from_utf8_lossy(h).into_owned());
     let mut request = Request {

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod headroom;
 pub mod identity;
 pub mod invocation;
+pub mod nested;
 pub mod note;
 pub mod real;
 pub mod refresh;
@@ -65,7 +66,10 @@ pub fn main(args: Args) -> i32 {
         std::panic::set_hook(Box::new(|_| ()));
         let _ = catch_unwind(AssertUnwindSafe(|| match call::plan(&given, &env, &identity, own) {
             Planned::InPlace => {}
-            Planned::Logged(call) => run::in_place(*call, &env),
+            Planned::Logged(mut call) => {
+                nested::enter(&mut call);
+                run::in_place(*call, &env);
+            }
             Planned::Call(call) => run::supervised(*call, args, &env, shell),
         }));
         lifeboat::board();
