@@ -9,6 +9,7 @@
 mod call;
 mod door;
 mod judge;
+mod metrics;
 mod news;
 mod places;
 mod process;
@@ -19,9 +20,11 @@ use super::memory;
 use crate::cgroup::sweep;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -44,6 +47,13 @@ static HAS_TO_END: AtomicBool = AtomicBool::new(false);
 /// multiplexers and agentsh are never moved. The policies are the operator's, not a workspace's.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Be in the host's cgroup namespace, that of process 1: for a container that shares the host's processes, as in
+    /// deploy/helm. Needs CAP_SYS_ADMIN and CAP_SYS_PTRACE.
+    #[arg(long)]
+    host_cgroups: bool,
+    /// Give counts for Prometheus at http://ADDRESS/metrics, such as 127.0.0.1:9753. Everybody who can connect may read them.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Wait for the end of stdin, then take everything off that could stand still.
     #[arg(long, hide = true)]
     after: bool,
@@ -59,10 +69,17 @@ pub fn run(args: &Args) -> Result<()> {
         sweep_all();
         return Ok(());
     }
+    if args.host_cgroups {
+        // Before there is a second thread: all that are made later are where this one is.
+        enter_cgroups_of_host()?;
+    }
     let _lock = lock()?;
     sweep_all();
     let mut after = keeper()?;
     let door = door::Door::open()?;
+    if let Some(at) = args.metrics {
+        metrics::listen(at)?;
+    }
     std::thread::Builder::new()
         .name("door".to_string())
         .spawn(move || door.keep())
@@ -93,6 +110,14 @@ pub fn run(args: &Args) -> Result<()> {
     }
     sweep_all();
     Ok(())
+}
+
+/// Paths of cgroups are seen from the root of a namespace: a container's own would hide all that is not in it.
+fn enter_cgroups_of_host() -> Result<()> {
+    let host = "/proc/1/ns/cgroup";
+    let namespace =
+        File::open(host).with_context(|| format!("{host} (are this container's processes the host's?)"))?;
+    setns(namespace, CloneFlags::CLONE_NEWCGROUP).with_context(|| format!("entering {host}"))
 }
 
 /// Has somebody asked us to end?
