@@ -110,18 +110,20 @@ fn builtin_policy() -> Result<(), Box<dyn std::error::Error>> {
     let Some(policy) = policy else {
         return Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
     };
-    let policy::compiled::Policy { sources, classes, overrides, hints, log, session } = policy;
+    let policy::compiled::Policy { sources, classes, overrides, hints, log, session, holding } = policy;
     if !overrides.is_empty() || log.path.is_some() {
         return Err("policies/default.yaml: the built-in policy has no overrides and no path of a log".into());
     }
     // As constants: what every call needs shall not have to be decoded by every call.
     let constants = format!(
         "use crate::policy::compiled::{{Amount::*, Layer::*, Limits::*, Oom::*, OnExit::*, *}};\n\
+         use crate::class::Classes;\n\
          pub const SOURCES: &[(&str, Layer)] = &{:?};\n\
          pub const CLASSES: [Knobs; {}] = {classes:?};\n\
          pub const HINTS: Hints = {hints:?};\n\
          pub const LOG: LogPolicy = {log:?};\n\
-         pub const SESSION: SessionPolicy = {session:?};\n",
+         pub const SESSION: SessionPolicy = {session:?};\n\
+         pub const HOLDING: HoldingPolicy = {holding:?};\n",
         sources.iter().map(|source| (&source.path, source.layer)).collect::<Vec<_>>(),
         classes.len(),
     );

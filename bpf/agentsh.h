@@ -82,7 +82,8 @@ struct group {
 /* Levels above a call whose limits count: calls/, the session, the pool and what that lies in. */
 #define HOLD_LEVELS 6
 
-/* When calls are held; written by the helper from the policy. Memory in pages. */
+/* When calls are held: the policy's section `holding`, written by the helper into a pinned map, also while
+ * the scheduler runs. Memory in pages, shares in thousandths. */
 struct hold_params {
 	/* What a call that gives way may take until it stands still. */
 	u64 creep_pages;
@@ -90,11 +91,18 @@ struct hold_params {
 	u64 chunk_pages;
 	/* A hold ends when so much more than that is left. */
 	u64 release_pages;
+	/* A call that comes first may soon have so much more: of what it has now, or at least so much. */
+	u64 growth_share;
+	u64 least_pages;
+	/* Of two of a kind, so much of what the older has is kept for it. */
+	u64 equals_share;
 	/* A higher call that has slept for so long needs nothing. */
 	u64 awake_ns;
-	/* A held task has a turn after so long, and all have one in this time. */
+	/* A held task has a turn after so long, and all have one in this time, by the policy and by the time
+	 * after which the kernel would end the scheduler: what is less counts. */
 	u64 wait_ns;
 	u64 round_ns;
+	u64 patience_ns;
 	/* What is held is looked at so often. */
 	u64 tick_ns;
 	/* HOLD_OFF, HOLD_ON, HOLD_RECORD. */

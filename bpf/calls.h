@@ -9,20 +9,17 @@
 #pragma once
 #include "tags.h"
 
-#define PAGE_SHIFT 12
-#define MIB(n)	   ((u64)(n) << (20 - PAGE_SHIFT))
 /* PAGE_COUNTER_MAX and whatever else is more than any machine has. */
 #define NO_LIMIT (1ULL << 50)
 /* In memcg_vmstats.state, which begins with the lists of pages in the order of enum lru_list
  * (mm/memcontrol.c). */
 #define INACTIVE_FILE 2
 #define ACTIVE_FILE   3
-/* A leaf with a longer name, its end counted, is one of a call that is never held: src/cgroup/claim.rs gives
- * it a number of 15 digits; all others have 8 at most. */
-#define NAME_MOST (int)sizeof("explore-12345678")
-
-/* Of two of a kind, so much of what the older has is kept for it: as in src/cgroup/peers.rs. */
-#define EQUALS_SHARE 8
+/* What a leaf's number says of its call (src/cgroup/depends.rs): that it is never held; or, before its last
+ * nine digits, which classes' calls it needs. */
+#define NEVER_HELD 100000000000000ULL
+#define DEPENDS	   1000000000000ULL
+#define BITS	   1000000000ULL
 
 enum precedence { COMES_AFTER, IS_OLDER, COMES_FIRST };
 
@@ -45,7 +42,8 @@ struct live_call {
 	u32 episode; /* its place in the map, and one more */
 	/* When it began: other calls that lived, of its session and of its owner. */
 	u32 of_session, of_owner;
-	u32 unused;
+	/* A bit for each class whose calls of this session it needs. */
+	u32 depends;
 };
 
 struct {
@@ -64,6 +62,8 @@ struct {
 
 /* Places below this one have been used. */
 u32 calls_most;
+/* Has any call ever needed others? */
+bool any_depends;
 /* Where the kernel has the memory controller in struct cgroup. */
 const volatile u32 memory_cgrp_id;
 /* Which class's calls come first: Class::rank. */
@@ -138,11 +138,22 @@ __noinline u64 room_of(u64 memcg)
 	return limit > usage ? limit - usage : 0;
 }
 
-static __always_inline bool is_never_held(struct cgroup *cgrp)
+/* Notes what the leaf's number says. */
+static __always_inline void read_number(struct cgroup *cgrp, struct live_call *call)
 {
-	char name[32];
+	char name[32] = {};
+	u64 number = 0;
 
-	return bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgrp, kn, name)) > NAME_MOST;
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgrp, kn, name));
+	for (int i = 0; i < (int)sizeof(name); i++) {
+		u64 digit = (u64)name[i] - '0';
+
+		number = digit < 10 ? number * 10 + digit : name[i] ? 0 : number;
+	}
+	call->never_held = number >= NEVER_HELD;
+	call->depends = number >= DEPENDS ? number / BITS % 1000 : 0;
+	if (call->depends)
+		any_depends = true;
 }
 
 /* The live call that a task is in, if any. */
@@ -224,24 +235,60 @@ static __always_inline enum precedence precedence(struct live_call *a, struct li
 	return a->began_ns < b->began_ns ? IS_OLDER : COMES_AFTER;
 }
 
-/* What a call may still take of a level: up to the most that its leaf ever had, or half as much again as it
- * has, but not beyond any limit on the way. Nothing if the level isn't above it, or if it has been asleep. */
+/* So many thousandths of so many pages; more than a machine's are taken for that many. */
+static __always_inline u64 share_of(u64 pages, u64 share)
+{
+	return pages < NO_LIMIT ? pages * share / 1000 : NO_LIMIT;
+}
+
+/* Does one need the other? */
+static __always_inline bool needs(struct live_call *one, struct live_call *other)
+{
+	struct group *of_one = group_at(one->group), *of_other = group_at(other->group);
+
+	return one->depends && one->cgroup_id && one->session_group == other->session_group && of_one &&
+	       of_other && of_other->class < CLASS_COUNT && of_one->class != of_other->class &&
+	       one->depends & 1U << of_other->class;
+}
+
+/* Whose standing a call has: its own, or that of the first of those that need it. */
+static __always_inline u32 stand_in(u32 place)
+{
+	u32 other, best = place;
+
+	if (!any_depends)
+		return place;
+	bpf_for (other, 1, calls_most + 1) {
+		struct live_call *it = call_at(other), *me = call_at(place), *so_far = call_at(best);
+
+		if (it && me && so_far && other != place && needs(it, me) &&
+		    precedence(it, so_far) != COMES_AFTER)
+			best = other;
+	}
+	return best;
+}
+
+/* What a call may still take of a level: up to the most that its leaf ever had, or so much more of what it
+ * has as the policy says, but not beyond any limit on the way. Nothing if the level isn't above it, or if it
+ * has been asleep. */
 __noinline u64 may_take(u32 place, u64 level, u64 awake_since)
 {
 	struct live_call *call = call_at(place);
 	struct group *group = call ? group_at(call->group) : 0;
-	u64 now, peak, more, limit;
+	struct hold_params *param = holding();
+	u64 now, peak, more, limit, growth;
 
-	if (!call || !group || (group->active <= 0 && call->slept_ns < awake_since))
+	if (!call || !group || !param || (group->active <= 0 && call->slept_ns < awake_since))
 		return 0;
 	now = usage_of(call->memcg);
 	peak = peak_of(call->memcg);
 	limit = limit_of(call->memcg);
 	more = peak > now ? peak - now : 0;
-	if (more < now / 2)
-		more = now / 2;
-	if (more < MIB(16))
-		more = MIB(16);
+	growth = share_of(now, param->growth_share);
+	if (more < growth)
+		more = growth;
+	if (more < param->least_pages)
+		more = param->least_pages;
 	limit = limit > now ? limit - now : 0;
 	if (more > limit)
 		more = limit;
@@ -263,27 +310,36 @@ __noinline u64 may_take(u32 place, u64 level, u64 awake_since)
  * mostly wait for each other. */
 static __always_inline u64 little_of(struct live_call *call)
 {
-	u64 little = usage_of(call->memcg) / EQUALS_SHARE;
+	struct hold_params *param = holding();
+	u64 little;
 
-	return little > MIB(16) ? little : MIB(16);
+	if (!param)
+		return 0;
+	little = share_of(usage_of(call->memcg), param->equals_share);
+	return little > param->least_pages ? little : param->least_pages;
 }
 
-/* Does what is left at a level no longer cover what those may take who come before this call? */
-__noinline int is_short_at(u32 place, u64 level, u64 spare, u64 awake_since)
+/* Does what is left at a level no longer cover what those may take who come before this call, that has the
+ * standing of `as`? */
+__noinline int is_short_at(u32 place, u32 as, u64 level, u64 spare, u64 awake_since)
 {
+	struct live_call *me = call_at(place), *standing = call_at(as);
 	u64 room = room_of(level), need = 0, more;
-	struct live_call *me = call_at(place);
 	enum precedence first;
 	u32 other;
 
-	if (!me || room >= NO_LIMIT)
+	if (!me || !standing || room >= NO_LIMIT)
 		return 0;
 	bpf_for (other, 1, calls_most + 1) {
 		struct live_call *it = call_at(other);
 
 		if (!it || other == place || !it->cgroup_id)
 			continue;
-		first = precedence(it, me);
+		first = precedence(it, standing);
+		if (any_depends && needs(it, me))
+			first = COMES_AFTER;
+		else if (any_depends && needs(me, it))
+			first = COMES_FIRST;
 		if (first == COMES_AFTER)
 			continue;
 		more = may_take(other, level, awake_since);
@@ -300,14 +356,15 @@ __noinline int is_short(u32 place, u64 more_spare)
 	struct hold_params *param = holding();
 	struct live_call *me = call_at(place);
 	u64 spare, since;
-	u32 n;
+	u32 n, as;
 
 	if (!param || !me)
 		return 0;
+	as = stand_in(place);
 	spare = param->creep_pages + param->chunk_pages + more_spare;
 	since = bpf_ktime_get_ns() - param->awake_ns;
 	for (n = 0; n < HOLD_LEVELS; n++)
-		if (me->above[n] && is_short_at(place, me->above[n], spare, since))
+		if (me->above[n] && is_short_at(place, as, me->above[n], spare, since))
 			return 1;
 	return 0;
 }

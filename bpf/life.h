@@ -58,7 +58,7 @@ static __always_inline void call_begins(struct task_struct *p, struct task_data 
 	call->session_group = session;
 	call->main = p->tgid;
 	call->owner = owner;
-	call->never_held = is_never_held(cgrp);
+	read_number(cgrp, call);
 	call->memcg = memcg;
 	level = memcg;
 	for (int n = 0; n < HOLD_LEVELS; n++) {

@@ -109,6 +109,8 @@ static __noinline int let_go(u32 queued)
 		period = param->wait_ns;
 	if (period > param->round_ns)
 		period = param->round_ns;
+	if (period > param->patience_ns)
+		period = param->patience_ns;
 	looked = 0;
 	any_went = false;
 	bpf_for (i, 0, HELD_QUEUES) {

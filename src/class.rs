@@ -85,6 +85,35 @@ impl Class {
     }
 }
 
+/// Some of the classes that have leaves, as a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Classes(pub u8);
+
+impl Classes {
+    /// Is it among them?
+    pub fn has(self, class: Class) -> bool {
+        class != Class::Agent && self.0 & 1 << class as u8 != 0
+    }
+
+    /// These and one more.
+    pub fn with(self, class: Class) -> Classes {
+        Classes(if class == Class::Agent { self.0 } else { self.0 | 1 << class as u8 })
+    }
+
+    /// None of them?
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Classes {
+    /// As a list in YAML: `[run, build]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = Class::LEAVES.into_iter().filter(|&c| self.has(c)).map(Class::name).collect();
+        f.pad(&format!("[{}]", names.join(", ")))
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -109,6 +138,14 @@ mod tests {
         for no in ["test", "test-", "test-x", "agent-1", "tests-1", "-1", ""] {
             assert_eq!(Class::of_leaf(no), None, "{no}");
         }
+    }
+
+    #[test]
+    fn classes_are_told_as_they_are_written_in_a_policy() {
+        let some = Classes::default().with(Class::Run).with(Class::Test).with(Class::Agent);
+        assert_eq!(some.to_string(), "[test, run]");
+        assert!(some.has(Class::Run) && !some.has(Class::Build) && !some.has(Class::Agent));
+        assert_eq!(Classes::default().to_string(), "[]");
     }
 
     #[test]

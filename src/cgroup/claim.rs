@@ -1,5 +1,6 @@
 //! Claiming a leaf: an idle one of the class's pool, or a fresh one. No directory is read: slots are tried by name.
 
+use super::depends;
 use super::dir::Dir;
 use super::files::Files;
 use super::idle::{self, Idle};
@@ -8,7 +9,7 @@ use super::limits::{Context, LeafLimits};
 use super::place::Session;
 use super::usage::Counters;
 use super::{mark, meminfo};
-use crate::class::Class;
+use crate::class::{Class, Classes};
 use crate::policy::compiled::{Amount, Knobs};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -17,9 +18,6 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 
-/// Numbers of leaves whose calls are never frozen: by a number of 15 digits the scheduler knows not to hold them either
-/// (bpf/calls.h). They are not used again.
-const NEVER_HELD: u64 = 100_000_000_000_000;
 /// Names tried for a leaf beyond the pool.
 const TRIES_BEYOND: u64 = 4;
 
@@ -60,6 +58,13 @@ impl Wish<'_> {
         match self {
             Wish::Limits(limits) => limits.freeze,
             Wish::Knobs(knobs) => knobs.freeze.value,
+        }
+    }
+
+    fn depends(self) -> Classes {
+        match self {
+            Wish::Limits(limits) => limits.depends,
+            Wish::Knobs(knobs) => knobs.depends.value,
         }
     }
 
@@ -107,7 +112,8 @@ impl Session {
     pub fn claim(&self, class: Class, wish: Wish) -> Result<Leaf, ClaimError> {
         let class = if class == Class::Agent { Class::Other } else { class };
         let mut last = Errno::EBUSY;
-        let pooled = if wish.may_be_held() { POOL_SIZE } else { 0 };
+        let first = depends::first_number(wish.may_be_held(), wish.depends());
+        let pooled = if first == POOL_SIZE { POOL_SIZE } else { 0 };
         for number in 0..pooled {
             match self.slot(class, number, wish) {
                 Ok(leaf) => return Ok(leaf),
@@ -119,7 +125,6 @@ impl Session {
             return Err(self.refused(last));
         }
         let seed = u64::from(std::process::id());
-        let first = if wish.may_be_held() { POOL_SIZE } else { NEVER_HELD };
         for try_number in 0..TRIES_BEYOND {
             match self.fresh(class, first + seed * TRIES_BEYOND + try_number, wish) {
                 Ok(leaf) => return Ok(leaf),

@@ -9,6 +9,7 @@ use super::forks::Forks;
 use super::limits::{LeafLimits, least};
 use super::pace::Pace;
 use super::sample::{Sample, Strain};
+use super::terms::Terms;
 use std::time::Duration;
 
 /// Why the call is killed.
@@ -64,8 +65,6 @@ const LEAD_NS: u64 = 60 * MS;
 const LEAD_MIN: u64 = 48 * MIB;
 /// Growth in bytes/s that throttling should have stopped.
 const GROWING: u64 = 4 * MIB;
-/// Where the scheduler holds calls it has so long for itself: what is over by then was neither throttled nor frozen.
-const HOLD_FIRST_NS: u64 = 200 * MS;
 /// Throttled for so long before it is frozen.
 const THROTTLE_FIRST_NS: u64 = 500 * MS;
 /// The kernel's penalty grows with the square of what is beyond high, and is none in the first hundredth: at a 32nd beyond it
@@ -79,10 +78,6 @@ const THAW_MIN_NS: u64 = 250 * MS;
 const THAW_SIGNAL_NS: u64 = 2_000 * MS;
 /// Strain is over when there was none for so long.
 const CALM_NS: u64 = 200 * MS;
-/// Critical for so long, frozen meanwhile: then the call is killed. A program that gives memory back, or one that only might have
-/// taken more, mostly does so within this; should the rest run out before, the kernel's OOM killer prefers what gives way
-/// (oom_score_adj). After 100 ms, calls were killed that would have fitted a moment later.
-const CRITICAL_NS: u64 = 300 * MS;
 /// Without growth for so long, a raised high comes down again.
 const QUIET_NS: u64 = 2_000 * MS;
 /// A raise is waited for so long beyond the timeout.
@@ -93,6 +88,7 @@ const STALLED_PERCENT: u64 = 70;
 /// The law's state for one call.
 #[derive(Clone, Debug)]
 pub struct Law {
+    terms: Terms,
     born_high: Option<u64>,
     contended_high: Option<u64>,
     ceiling: Option<u64>,
@@ -119,9 +115,10 @@ pub struct Law {
 }
 
 impl Law {
-    /// The law for a leaf born with these limits.
-    pub fn new(limits: &LeafLimits) -> Law {
+    /// The law for a leaf born with these limits, which gives way on these terms.
+    pub fn new(limits: &LeafLimits, terms: Terms) -> Law {
         Law {
+            terms,
             born_high: limits.high,
             contended_high: limits.contended_high,
             ceiling: limits.ceiling,
@@ -244,7 +241,7 @@ impl Law {
         self.calm_since = None;
         let since = *self.strained_since.get_or_insert(now);
         let critical = sample.strain == Strain::Critical;
-        if sample.held_by_kernel && !critical && !self.frozen() && now - since < HOLD_FIRST_NS {
+        if sample.held_by_kernel && !critical && !self.frozen() && now - since < self.terms.hand_over_ns {
             self.critical_since = None;
             return;
         }
@@ -269,7 +266,7 @@ impl Law {
         }
         if !critical {
             self.critical_since = None;
-        } else if now - *self.critical_since.get_or_insert(now) >= CRITICAL_NS {
+        } else if now - *self.critical_since.get_or_insert(now) >= self.terms.critical_ns {
             step.kill = Some(Reason::MadeRoom);
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cgroup::limits::tests::{explore, set, test};
 use crate::cgroup::limits::{Context, LeafLimits};
+use crate::cgroup::terms::tests::built_in;
 
 const GIB: u64 = 1 << 30;
 const PAGE_BATCH: u64 = 64 * 4096;
@@ -97,7 +98,7 @@ fn an_uncontended_burst_of_a_gib_takes_no_more_than_a_twentieth_longer_than_with
                 let high = limits.high.unwrap();
                 let mut kernel = Kernel { hz, usage: 4 * MIB, high, high_events: 0, stalled_ns: 0 };
                 let begins = idle * MS + phase * 6_300_000;
-                let took = burst(&mut Law::new(&limits), &mut kernel, GIB, rate, begins, 300_000);
+                let took = burst(&mut Law::new(&limits, built_in()), &mut kernel, GIB, rate, begins, 300_000);
                 let free = GIB * 1000 / (rate / 1_000_000);
                 assert!(
                     took <= free + free / 20,
@@ -113,7 +114,7 @@ fn the_simulated_kernel_throttles_a_burst_that_nobody_raises_for() {
     let mut fixed = limits(2 * GIB);
     fixed.raise = false;
     let mut kernel = Kernel { hz: 250, usage: 0, high: fixed.high.unwrap(), high_events: 0, stalled_ns: 0 };
-    let took = burst(&mut Law::new(&fixed), &mut kernel, 300 * MIB, 1_000_000_000, MS, 300_000);
+    let took = burst(&mut Law::new(&fixed, built_in()), &mut kernel, 300 * MIB, 1_000_000_000, MS, 300_000);
     assert!(took > 5_000_000_000, "{took} ns: the check above could not fail");
 }
 
@@ -128,7 +129,7 @@ struct Run {
 impl Run {
     fn new(limits: &LeafLimits) -> Run {
         Run {
-            law: Law::new(limits),
+            law: Law::new(limits, built_in()),
             now: 0,
             sample: Sample { stalled_us: Some(0), ..Sample::default() },
             did: vec![],
@@ -366,7 +367,7 @@ fn forks_refused_on_and_on_end_the_call_and_a_few_do_not() {
 #[test]
 fn where_the_scheduler_holds_calls_nothing_is_done_for_the_first_200_ms() {
     let strained = |held_by_kernel: bool| {
-        let mut law = Law::new(&limits(GIB));
+        let mut law = Law::new(&limits(GIB), built_in());
         let mut first = None;
         for ms in (0..600).step_by(20) {
             let step = law.step(&Sample {
@@ -389,7 +390,7 @@ fn where_the_scheduler_holds_calls_nothing_is_done_for_the_first_200_ms() {
 
 #[test]
 fn samples_are_taken_more_often_the_faster_it_grows_and_never_without_a_pause() {
-    let mut law = Law::new(&limits(GIB));
+    let mut law = Law::new(&limits(GIB), built_in());
     let next = |law: &mut Law, now_ms: u64, mib: u64| {
         law.step(&Sample { now: now_ms * MS, current: mib * MIB, work: mib * MIB, ..Sample::default() }).next
     };

@@ -18,7 +18,9 @@ use super::sample::{Sample, Strain};
 use super::scheduler::Scheduler;
 use super::session::Priority;
 use super::sweep::Swept;
+use super::terms::Terms;
 use super::usage::LimitOwner;
+use crate::policy::compiled::HoldingPolicy;
 use nix::fcntl::OFlag;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -51,6 +53,7 @@ pub struct Verdict {
 pub struct Governor<'a> {
     leaf: &'a Leaf,
     session: &'a Session,
+    terms: Terms,
     law: Law,
     files: Option<Files>,
     due: Option<u64>,
@@ -117,12 +120,15 @@ const LOW_CUSHION: u64 = 10;
 const WITHOUT_MEMORY: Duration = Duration::from_millis(500);
 
 impl<'a> Governor<'a> {
-    /// A governor for a leaf in which a call has just started, and has to be told what was found left over by others.
-    pub fn new(leaf: &'a Leaf, session: &'a Session, swept: Swept) -> Governor<'a> {
+    /// A governor for a leaf in which a call has just started, that gives way on the terms of this policy, and has to be told
+    /// what was found left over by others.
+    pub fn new(leaf: &'a Leaf, session: &'a Session, holding: &HoldingPolicy, swept: Swept) -> Governor<'a> {
+        let terms = Terms::of(holding);
         Governor {
             leaf,
             session,
-            law: Law::new(&leaf.limits),
+            terms,
+            law: Law::new(&leaf.limits, terms),
             files: None,
             due: None,
             seen: Seen { stalled_us: leaf.stalls.map(|stalls| stalls.memory_some_us), ..Seen::default() },
@@ -324,13 +330,13 @@ impl<'a> Governor<'a> {
         self.room = room::tightest(own.into_iter().chain(shared));
         (self.strain, self.strained_by_others) = (Strain::None, false);
         if let Some(room) = own.filter(|room| room.scarce) {
-            peers::survey(&self.session.calls, &mut self.peers);
+            peers::survey(&self.session.calls, &self.terms, &mut self.peers);
             self.strain = self.judge(&room, before.0, passed, current, &self.peers);
         }
         if let Some(room) = shared.filter(|room| room.scarce) {
             if now >= self.pool_due || room.left < peers::LAST {
                 let begun = boottime();
-                peers::survey_pool(&self.session.calls, &mut self.all_peers);
+                peers::survey_pool(&self.session.calls, &self.terms, &mut self.all_peers);
                 let took = boottime().saturating_sub(begun);
                 self.pool_due = now.saturating_add(took.saturating_mul(SURVEY_SHARE));
             }
@@ -343,7 +349,7 @@ impl<'a> Governor<'a> {
     fn judge(&self, room: &Room, before: Option<Room>, passed: u64, current: u64, peers: &[Peer]) -> Strain {
         let soon = room.after(KILL_LEAD, before, passed);
         let me = peers.iter().find(|p| p.id == self.leaf.id);
-        me.map_or(Strain::None, |me| peers::judge(room, soon, &Peer { current, ..*me }, peers))
+        me.map_or(Strain::None, |me| peers::judge(room, soon, &Peer { current, ..*me }, peers, &self.terms))
     }
 
     fn raise(&mut self, wanted: u64, sample: &Sample) {
@@ -352,7 +358,7 @@ impl<'a> Governor<'a> {
         let leaf = self.leaf.class as u64 | self.leaf.number << 8;
         let enough = room.is_none_or(|r| r.bytes >= wanted.saturating_sub(sample.current));
         let alone = !enough && {
-            peers::survey(&self.session.calls, &mut self.peers);
+            peers::survey(&self.session.calls, &self.terms, &mut self.peers);
             !self.peers.iter().any(|p| p.id != self.leaf.id && p.current >= peers::WORTH_KILLING)
         };
         let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted, alone };

@@ -2,6 +2,7 @@
 //! launcher does.
 
 use super::dir::{self, Dir};
+use crate::class::Classes;
 use crate::policy::compiled::{Amount, Knobs, Limits, Oom};
 use nix::errno::Errno;
 use std::path::Path;
@@ -77,6 +78,8 @@ pub struct LeafLimits {
     pub freeze: bool,
     /// It may be stalled over memory.high for so long.
     pub throttle_timeout: Duration,
+    /// Classes of calls of its session that it needs.
+    pub depends: Classes,
 }
 
 impl LeafLimits {
@@ -102,6 +105,7 @@ impl LeafLimits {
             raise: knobs.raise.value,
             freeze: knobs.freeze.value,
             throttle_timeout: Duration::from_millis(u64::from(knobs.throttle_timeout_ms.value)),
+            depends: knobs.depends.value,
         }
     }
 }
@@ -169,6 +173,7 @@ pub(crate) mod tests {
             on_exit: set(OnExit::Keep),
             freeze: set(true),
             throttle_timeout_ms: set(30_000),
+            depends: set(Classes::default()),
         }
     }
 

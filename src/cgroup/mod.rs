@@ -10,6 +10,7 @@ pub mod beneath;
 pub mod claim;
 pub mod control;
 pub mod delegate;
+pub mod depends;
 pub mod dir;
 pub mod error;
 pub mod files;
@@ -37,6 +38,7 @@ pub mod scheduler;
 pub mod session;
 pub mod start;
 pub mod sweep;
+pub mod terms;
 pub mod usage;
 
 pub use error::Error;

@@ -1,13 +1,15 @@
 //! The other calls, of this session and of those that share its pool: who gives way to whom when memory is short.
 
 use super::beneath;
+use super::depends;
 use super::dir::Dir;
 use super::mark;
 use super::parse;
 use super::room::Room;
 use super::sample::Strain;
 use super::session::Priority;
-use crate::class::Class;
+use super::terms::{Terms, share};
+use crate::class::{Class, Classes};
 use std::path::Path;
 
 /// A running call, as its leaf shows it to everybody.
@@ -17,8 +19,12 @@ pub struct Peer {
     pub id: u64,
     /// Its session's cpu.weight: the priority that it was given.
     pub session: u64,
-    /// The class's, by the leaf's name; not cpu.weight, which a session's owner may write.
+    /// By the leaf's name.
+    pub class: Class,
+    /// The class's; not cpu.weight, which a session's owner may write.
     pub rank: u32,
+    /// The classes of the calls that it needs.
+    pub depends: Classes,
     /// When it was claimed: of equals the younger gives way.
     pub generation: u64,
     /// memory.current in bytes.
@@ -29,6 +35,23 @@ pub struct Peer {
     pub cpu_us: u64,
     /// … unless it only waits for memory: memory.pressure's total of `some` in µs.
     pub stalled_us: u64,
+}
+
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer {
+            id: 0,
+            session: 100,
+            class: Class::Other,
+            rank: Class::Other.rank(),
+            depends: Classes::default(),
+            generation: 0,
+            current: 0,
+            may_take: 0,
+            cpu_us: 0,
+            stalled_us: 0,
+        }
+    }
 }
 
 impl Peer {
@@ -45,11 +68,11 @@ impl Peer {
 
     /// What the other one must leave to it: all that it may still take; but little if it only is the older, as two of a
     /// kind that each kept room for the other's growth would mostly wait for each other.
-    fn claims_from(&self, other: &Peer) -> u64 {
+    fn claims_from(&self, other: &Peer, terms: &Terms) -> u64 {
         match self.outranks(other) {
             false => 0,
             true if (self.session, self.rank) == (other.session, other.rank) => {
-                self.may_take.min((self.current / EQUALS_SHARE).max(LEAST))
+                self.may_take.min(share(self.current, terms.equals).max(terms.least))
             }
             true => self.may_take,
         }
@@ -57,11 +80,6 @@ impl Peer {
 }
 
 const MIB: u64 = 1 << 20;
-/// What a call that gives way may take until it has stopped: `holding.md` saw 10 MiB at most, and one chunk more.
-const CREEP: u64 = 24 * MIB;
-/// Of calls of one rank, so much of what the older has is kept for it, and of any so much at the least.
-const EQUALS_SHARE: u64 = 8;
-const LEAST: u64 = 16 * MIB;
 /// So little is left that the kernel's OOM killer is next.
 pub const LAST: u64 = 24 * MIB;
 /// Sessions of a pool that are looked at.
@@ -69,18 +87,18 @@ const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
 pub const WORTH_KILLING: u64 = 16 * MIB;
 
-/// What a call may still take: up to the most that this leaf, which serves one class, has had before, or half as much again
-/// as it has now; but never beyond its own limit: memory.max, as memory.high may be raised.
-pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
-    let more = peak.unwrap_or(0).saturating_sub(current).max(current / 2).max(LEAST);
+/// What a call may still take: up to the most that this leaf, which serves one class, has had before, or so much more of what
+/// it has now as the terms say; but never beyond its own limit: memory.max, as memory.high may be raised.
+pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>, terms: &Terms) -> u64 {
+    let more = peak.unwrap_or(0).saturating_sub(current).max(share(current, terms.growth)).max(terms.least);
     more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
 }
 
 /// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running?
-pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strain {
     let others = || peers.iter().filter(|p| p.id != mine.id);
-    let need: u64 = others().fold(0, |sum, p| sum.saturating_add(p.claims_from(mine)));
-    if need == 0 || room.bytes >= need.saturating_add(CREEP) {
+    let need: u64 = others().fold(0, |sum, p| sum.saturating_add(p.claims_from(mine, terms)));
+    if need == 0 || room.bytes >= need.saturating_add(terms.creep) {
         return Strain::None;
     }
     let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
@@ -92,22 +110,22 @@ pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
 
 /// The running calls of a session. Reads the whole of `calls/`: only for when memory is short. `found` is the last survey: a
 /// call that hasn't run since then sleeps, and isn't reckoned to take anything.
-pub fn survey(calls: &Dir, found: &mut Vec<Peer>) {
+pub fn survey(calls: &Dir, terms: &Terms, found: &mut Vec<Peer>) {
     let before = std::mem::take(found);
-    add(calls, &before, found);
+    add(calls, terms, &before, found);
 }
 
 /// The running calls of all sessions beside this one and in it, as far as they can be read: only for when the memory is
 /// short that they share. `found` as with [`survey`].
-pub fn survey_pool(calls: &Dir, found: &mut Vec<Peer>) {
+pub fn survey_pool(calls: &Dir, terms: &Terms, found: &mut Vec<Peer>) {
     let before = std::mem::take(found);
     let outermost = outermost(calls.path());
     let opened = (outermost != calls.path()).then(|| Dir::open(outermost).ok()).flatten();
     let calls = opened.as_ref().unwrap_or(calls);
     let Some(pool) = calls.path().ancestors().nth(2).and_then(|path| Dir::open(path).ok()) else {
-        return add(calls, &before, found);
+        return add(calls, terms, &before, found);
     };
-    add(calls, &before, found);
+    add(calls, terms, &before, found);
     let ours = calls.path().parent().and_then(Path::file_name);
     for session in pool.children(SESSIONS).unwrap_or_default() {
         if Some(session.as_ref()) == ours {
@@ -118,7 +136,7 @@ pub fn survey_pool(calls: &Dir, found: &mut Vec<Peer>) {
             && theirs.populated() != Ok(false)
         {
             let first = found.len();
-            add(&theirs, &before, found);
+            add(&theirs, terms, &before, found);
             within(theirs.read_max("memory.max").unwrap_or(None), &mut found[first..]);
         }
     }
@@ -142,20 +160,19 @@ fn outermost(calls: &Path) -> &Path {
     }
 }
 
-fn add(calls: &Dir, before: &[Peer], found: &mut Vec<Peer>) {
+fn add(calls: &Dir, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
     let session = calls.path().parent().and_then(|path| Dir::open(path).ok());
     // Without the cpu controller the mark still says it.
     let weight = |dir: Dir| dir.read_u64("cpu.weight").unwrap_or_else(|_| Priority::of(&dir).cpu_weight());
-    add_of(calls, session.map_or(100, weight), before, found);
+    add_of(calls, session.map_or(100, weight), terms, before, found);
 }
 
 /// With the weight of the outermost session: that of one among its calls is its owner's to write.
-fn add_of(calls: &Dir, session: u64, before: &[Peer], found: &mut Vec<Peer>) {
+fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
+    let (first, mut sessions) = (found.len(), Vec::new());
     for name in calls.children(512).unwrap_or_default() {
         if beneath::is_name(&name) {
-            if let Some(theirs) = beneath::calls_of(calls, &name) {
-                add_of(&theirs, session, before, found);
-            }
+            sessions.extend(beneath::calls_of(calls, &name));
             continue;
         }
         if Class::of_leaf(&name).is_none() {
@@ -163,14 +180,20 @@ fn add_of(calls: &Dir, session: u64, before: &[Peer], found: &mut Vec<Peer>) {
         }
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
-            found.extend(look(&leaf).map(|peer| Peer { session, ..peer }.unless_asleep(before)));
+            found.extend(look(&leaf, terms).map(|peer| Peer { session, ..peer }.unless_asleep(before)));
         }
+    }
+    // What a call needs is of its own session.
+    depends::lift(&mut found[first..]);
+    for theirs in sessions {
+        add_of(&theirs, session, terms, before, found);
     }
 }
 
 /// A leaf's standing, in a session of normal priority.
-pub fn look(leaf: &Dir) -> Option<Peer> {
+pub fn look(leaf: &Dir, terms: &Terms) -> Option<Peer> {
     let current = leaf.read_u64("memory.current").ok()?;
+    let class = Class::of_leaf(leaf.name())?;
     let limit = leaf.read_max("memory.max").unwrap_or(None);
     let mut pressure = [0; 256];
     let pressure = leaf.read("memory.pressure", &mut pressure).ok().and_then(parse::pressure);
@@ -179,10 +202,12 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
     Some(Peer {
         id: leaf.identity().ok()?.id,
         session: 100,
-        rank: Class::of_leaf(leaf.name()).map_or(0, Class::rank),
+        class,
+        rank: class.rank(),
+        depends: depends::of_leaf(leaf.name()),
         generation: mark.map_or(0, u64::from_ne_bytes),
         current,
-        may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit),
+        may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit, terms),
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
         stalled_us: pressure.map_or(0, |(some, _)| some),
     })
@@ -191,11 +216,20 @@ pub fn look(leaf: &Dir) -> Option<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::terms::tests::built_in;
+
+    fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
+        super::may_take(current, peak, limit, &built_in())
+    }
+
+    fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+        super::judge(room, soon, mine, peers, &built_in())
+    }
 
     fn peer(id: u64, rank: u32, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
         let may_take = may_take(current, None, None);
-        Peer { id, session: 100, rank, generation: id, current, may_take, cpu_us: 5, stalled_us: 0 }
+        Peer { id, session: 100, rank, generation: id, current, may_take, cpu_us: 5, ..Peer::default() }
     }
 
     fn left(bytes: u64) -> Room {

@@ -91,6 +91,7 @@ fn settings(path: &str) -> Value {
         "hints" => "What the words of AGENT_RESOURCE_HINT stand for",
         "log" => "What is logged",
         "session" => "What a session gets when agentsh makes it",
+        "holding" => "When calls give way to others for their memory",
         "hints/memory" => "memory:low, memory:medium, memory:high",
         _ => "cpu:low, cpu:high",
     };
@@ -115,10 +116,15 @@ fn value(kind: Kind, about: &str) -> Value {
         Kind::Adj => whole(0, 1000),
         Kind::Count(most) => whole(1, most),
         Kind::Few => whole(0, 100),
-        Kind::Millis => text("^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$"),
+        Kind::Millis | Kind::Time { .. } => text("^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$"),
+        Kind::Share => text("^[0-9]+(\\.[0-9]+)?%$"),
         Kind::Path => text("^/"),
         Kind::Limits | Kind::Oom | Kind::OnExit | Kind::Freeze | Kind::Class => {
             json!({ "enum": valid(kind).split(", ").collect::<Vec<_>>() })
+        }
+        Kind::Classes => {
+            let one = json!({ "enum": Class::LEAVES.map(Class::name) });
+            or(one.clone(), json!({ "type": "array", "items": one }))
         }
     };
     schema["description"] = format!("{about}. Valid: {}", valid(kind)).into();
@@ -258,6 +264,8 @@ mod tests {
             "version: 1\nclasses: {test: {pids.max: 0}}",
             "version: 1\nclasses: {test: {oom: group}}",
             "version: 1\nclasses: {test: {raise: yes}}",
+            "version: 1\nclasses: {test: {depends: server}}",
+            "version: 1\nclasses: {test: {depends: [run, agent]}}",
             "version: 1\nclasses: {test: {throttle_timeout: 30}}",
             "version: 1\noverrides: [{memory.high: 1G}]",
             "version: 1\noverrides: [{match: []}]",
@@ -265,6 +273,8 @@ mod tests {
             "version: 1\nlog: {path: x}",
             "version: 1\nhints: {memory: {lo: 1G}}",
             "version: 1\nsession: {max_leaves: 0}",
+            "version: 1\nholding: {wait: 5}",
+            "version: 1\nholding: {equals: 8}",
         ] {
             assert!(check(&schema(), &json_of(bad), "").is_err(), "schema: {bad}");
             let read =
@@ -275,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_schema_takes_what_the_reader_takes() {
-        let good = "version: 1\nclasses:\n  all: {memory.high: 12.5%, pids.max: max}\n  run:\noverrides:\n\
+        let good = "version: 1\nclasses:\n  all: {memory.high: 12.5%, pids.max: max}\n  run: {depends: [build, run]}\n  test: {depends: run}\noverrides:\n\
                     - {match: a b*, class: git}\n- {match: [python, 3.11, \"a b\"], memory.swap.max: 0}\n\
                     log: {command: 0, path: /x, keep: 0}\nsession: {reserve: 0, pids.max: 9}\nhints: {cpu: {low: 1}}";
         check(&schema(), &json_of(good), "").unwrap();

@@ -1,12 +1,14 @@
 //! `agentsh-helper load`, `reload` and `unload`: the BPF programs, pinned and from then on the kernel's.
 
 use super::bpf::enums::Enums;
+use super::bpf::hold::{self, HoldParams};
+use super::bpf::monitor;
 use super::bpf::pins::{self, Pins};
 use super::bpf::probe::{self, Share};
 use super::bpf::sched::{self, Settings};
-use super::bpf::{hold, monitor};
 use super::memory;
 use super::power;
+use super::system::{self, Wanted};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -16,6 +18,9 @@ use std::time::Duration;
 const DEDICATED: &str = "/etc/agentsh/dedicated";
 
 /// Load what this kernel can run of the BPF programs and pin it under /sys/fs/bpf/agentsh; nothing stays resident.
+///
+/// Holding's parameters are those of the system's policy (section `holding` in /etc/agentsh/policy.d). Where the scheduler
+/// runs already, `load` puts changed ones in force.
 ///
 /// Needs CAP_BPF and CAP_PERFMON, and to be root for the folder of the pins; all other capabilities are given up first.
 #[derive(clap::Args)]
@@ -51,15 +56,24 @@ struct Options {
     /// For tests: room for so many cgroups.
     #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     groups: Option<u32>,
-    /// Whether the scheduler holds calls that take memory which calls of higher priority still need.
-    #[arg(long, value_enum, default_value = "on")]
-    holding: hold::Mode,
+    /// Whether the scheduler holds calls that take memory which calls of higher priority still need; by default the policy
+    /// says it.
+    #[arg(long, value_enum)]
+    holding: Option<hold::Mode>,
 }
 
 impl Options {
-    fn settings(&self, replace: bool) -> Settings {
-        let timeout = Duration::from_millis(self.timeout_ms);
-        Settings { timeout, replace, faults: self.faults, groups: self.groups, holding: self.holding }
+    fn settings(&self, replace: bool, wanted: &Wanted) -> Settings {
+        let holding = HoldParams { patience_ms: hold::patience_ms(self.timeout()), ..wanted.params };
+        Settings { timeout: self.timeout(), replace, faults: self.faults, groups: self.groups, holding }
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn wanted(&self) -> Wanted {
+        system::wanted(self.holding, self.timeout())
     }
 }
 
@@ -111,17 +125,23 @@ pub fn load(args: &LoadArgs) -> Result<()> {
     } else {
         load_monitor(&kernel, &pins)?;
     }
-    match choose(args.scheduler, Path::new(DEDICATED).exists(), &sched::state()) {
+    let (state, wanted) = (sched::state(), args.options.wanted());
+    if state == sched::State::Ours {
+        hold::renew(&wanted.params)?;
+        println!("holding: {}", wanted.params);
+    }
+    match choose(args.scheduler, Path::new(DEDICATED).exists(), &state) {
         Choice::Load => {
-            sched::load(&kernel, &pins, args.options.settings(false))
+            sched::load(&kernel, &pins, args.options.settings(false, &wanted))
                 .context("the scheduler isn't loaded")?;
             println!("scheduler: loaded, whole machine");
         }
         Choice::Try => bail!("the scheduler isn't loaded: {}", refusal(try_partial(&kernel)?)),
+        Choice::Leave(_) if state == sched::State::Ours => println!("scheduler: on, as before"),
         Choice::Leave(why) => println!("scheduler: off ({why})"),
     }
     println!("{}", memory::load(&pins)?);
-    Ok(())
+    wanted.check()
 }
 
 /// Puts new ones in the place of what is loaded.
@@ -134,12 +154,14 @@ pub fn reload(args: &ReloadArgs) -> Result<()> {
     let pins = Pins::make()?;
     load_monitor(&kernel, &pins)?;
     if pins::link(sched::PART).exists() {
-        let gap =
-            sched::load(&kernel, &pins, args.options.settings(true)).context("the scheduler isn't loaded")?;
+        let wanted = args.options.wanted();
+        let gap = sched::load(&kernel, &pins, args.options.settings(true, &wanted))
+            .context("the scheduler isn't loaded")?;
         match gap {
             Some(gap) => println!("scheduler: replaced; for {:.1} ms there was none", ms(gap)),
             None => println!("scheduler: loaded, whole machine; the one that was loaded before had ended"),
         }
+        wanted.check()?;
     } else {
         println!("scheduler: off, as before");
     }

@@ -13,6 +13,7 @@ mod root;
 mod serve;
 mod session;
 mod status;
+mod system;
 
 /// Make the cgroups that agentsh's sessions live in, and load what the kernel does for them. Needs root.
 #[derive(Parser)]

@@ -36,6 +36,7 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             "monitor": { "pinned": monitor.is_some(), "missing": monitor.as_deref().unwrap_or_default() },
             "links": links.collect::<Vec<_>>(),
             "holding": hold::totals(),
+            "holding_parameters": hold::params(),
             "memory_hooks": hooks.1,
         });
         println!("{value}");
@@ -49,6 +50,9 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         }
         if let Some(holding) = hold::totals() {
             println!("holding: {holding}");
+        }
+        if let Some(params) = hold::params() {
+            println!("  parameters: {params}");
         }
         let monitor = match monitor.as_deref() {
             None => "not loaded".to_string(),

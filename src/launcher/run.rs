@@ -83,7 +83,11 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     if let (Some(session), Some(leaf), Woken::No | Woken::GoesOn) = (&call.session, &mut leaf, woken) {
         leaf.settle(&session.limits(&call.resolved.knobs));
     }
-    let governor = call.session.as_ref().zip(leaf.as_ref()).map(|(s, leaf)| Governor::new(leaf, s, swept));
+    let governor = call
+        .session
+        .as_ref()
+        .zip(leaf.as_ref())
+        .map(|(s, leaf)| Governor::new(leaf, s, &call.policy.holding, swept));
     let mut guard = Guard(governor);
     let (change, used) = supervision.run(&mut guard, woken);
     let suspects = guard.0.as_mut().map(Governor::suspects).unwrap_or_default();

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// What a compiled file begins with.
 pub const MAGIC: [u8; 8] = *b"AGSHPOL\n";
 /// Counted up at every change of the types in [`super::compiled`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// No compiled file is larger: some 5,000 overrides.
 pub const MOST_BYTES: usize = 1 << 20;
 const HEADER: usize = 24;
@@ -103,6 +103,9 @@ impl Policy {
             && amount(self.session.reserve.value)
             && amount(self.session.budget.value)
             && amount(self.session.swap_max.value)
+            && self.holding.fault().is_none()
+            && self.holding.tick_ms.value > 0
+            && [self.holding.growth, self.holding.equals].iter().all(|share| share.value <= 1000)
             && self.overrides.len() <= usize::from(u16::MAX)
             && self.sources.iter().all(|s| s.layer != Layer::Hint)
             && self.sources.len() < usize::from(u16::MAX)
@@ -245,9 +248,12 @@ mod tests {
         origin.classes[3].oom.origin.source = 900;
         let mut share = base.clone();
         share.hints.memory_high.value = Amount::Permille(1001);
-        let mut pids = base;
+        let mut pids = base.clone();
         pids.classes[7].pids_max.value = Some(0);
-        for (what, policy) in [("weight", weight), ("origin", origin), ("share", share), ("pids", pids)] {
+        let mut wait = base;
+        wait.holding.wait_ms.value = wait.holding.round_ms.value + 1;
+        let bad = [("weight", weight), ("origin", origin), ("share", share), ("pids", pids), ("wait", wait)];
+        for (what, policy) in bad {
             assert_eq!(decode(&encode(&of(policy))), Err(BinaryError::Range), "{what}");
         }
     }

@@ -8,7 +8,7 @@ mod constants {
 
 /// The policy in force where no file says otherwise.
 pub fn policy() -> Box<Policy> {
-    use constants::{CLASSES, HINTS, LOG, SESSION, SOURCES};
+    use constants::{CLASSES, HINTS, HOLDING, LOG, SESSION, SOURCES};
     let source = |&(path, layer): &(&str, _)| Source { path: path.into(), layer, stamp: None };
     Box::new(Policy {
         sources: SOURCES.iter().map(source).collect(),
@@ -17,5 +17,6 @@ pub fn policy() -> Box<Policy> {
         hints: HINTS,
         log: LOG,
         session: SESSION,
+        holding: HOLDING,
     })
 }

@@ -1,7 +1,7 @@
 //! The policy as the launcher reads it: already validated, layered and resolved, each value with the place it
 //! was set at, so that `agentshctl explain` tells of exactly what the launcher does.
 
-use crate::class::Class;
+use crate::class::{Class, Classes};
 use serde::{Deserialize, Serialize};
 
 /// Everything that the launcher needs to know of the policies in force.
@@ -19,6 +19,8 @@ pub struct Policy {
     pub log: LogPolicy,
     /// What a session gets when agentsh makes it.
     pub session: SessionPolicy,
+    /// When calls give way to others for their memory.
+    pub holding: HoldingPolicy,
 }
 
 impl Policy {
@@ -151,6 +153,9 @@ pub struct Knobs {
     pub freeze: Set<bool>,
     /// How long it may be stalled over memory.high before it is killed, in ms.
     pub throttle_timeout_ms: Set<u32>,
+    /// Classes of calls of the same session that the call needs, such as a server that its test asks: they give way to others
+    /// no sooner than it does, and not to it.
+    pub depends: Set<Classes>,
 }
 
 /// When a class's memory limits apply.
@@ -213,6 +218,7 @@ pub struct Partial {
     pub on_exit: Option<Set<OnExit>>,
     pub freeze: Option<Set<bool>>,
     pub throttle_timeout_ms: Option<Set<u32>>,
+    pub depends: Option<Set<Classes>>,
 }
 
 /// What the words of a hint stand for.
@@ -257,4 +263,52 @@ pub struct SessionPolicy {
     pub pids_max: Set<Option<u32>>,
     /// cgroup.max.descendants of the session.
     pub max_leaves: Set<u32>,
+}
+
+/// When calls give way to others for their memory, and how: for the kernel's side (bpf/agentsh.h, `struct hold_params`) and
+/// the launcher's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldingPolicy {
+    /// Does the scheduler hold calls?
+    pub enabled: Set<bool>,
+    /// What a call that gives way may take until it stands still, in bytes.
+    pub creep: Set<u64>,
+    /// What one charge may take beyond that, in bytes.
+    pub chunk: Set<u64>,
+    /// A hold ends when so many bytes more than needed are left.
+    pub release: Set<u64>,
+    /// A call that comes first may soon have so much more, in thousandths of what it has …
+    pub growth: Set<u16>,
+    /// … or so many bytes.
+    pub least: Set<u64>,
+    /// Of two of a kind the younger leaves the older so much, in thousandths of what that has.
+    pub equals: Set<u16>,
+    /// A call that has slept for so long needs nothing, in ms.
+    pub awake_ms: Set<u32>,
+    /// A held task waits so long for a turn, in ms.
+    pub wait_ms: Set<u32>,
+    /// All held tasks have a turn in this time, in ms.
+    pub round_ms: Set<u32>,
+    /// What is held is looked at so often, in ms.
+    pub tick_ms: Set<u32>,
+    /// The scheduler alone holds a call for so long, in ms.
+    pub hand_over_ms: Set<u32>,
+    /// Memory has been about to run out for so long before a call is killed, in ms.
+    pub critical_ms: Set<u32>,
+}
+
+impl HoldingPolicy {
+    /// What is wrong with these times together, as a sentence; each by itself is within its bounds.
+    pub fn fault(&self) -> Option<String> {
+        let times = [("tick", self.tick_ms), ("wait", self.wait_ms), ("round", self.round_ms)];
+        times.windows(2).find_map(|pair| {
+            let ((less, a), (more, b)) = (pair[0], pair[1]);
+            (a.value > b.value).then(|| {
+                format!(
+                    "{less} {} ms is longer than {more} {} ms; valid: tick <= wait <= round",
+                    a.value, b.value
+                )
+            })
+        })
+    }
 }

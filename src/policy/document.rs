@@ -62,7 +62,7 @@ pub struct Document {
 }
 
 /// The top-level keys.
-pub const SECTIONS: [&str; 6] = ["version", "classes", "overrides", "hints", "log", "session"];
+pub const SECTIONS: [&str; 7] = ["version", "classes", "overrides", "hints", "log", "session", "holding"];
 /// No file has more overrides: each costs every call some 50 ns.
 const MOST_OVERRIDES: usize = 2000;
 /// And no workspace's: the time that globs can be made to take is the caller's.
@@ -103,7 +103,7 @@ impl Reader<'_> {
                 "version" => self.version(entry),
                 "classes" => self.classes(entry),
                 "overrides" => self.overrides(entry),
-                section @ ("hints" | "log" | "session") => match self.trust {
+                section @ ("hints" | "log" | "session" | "holding") => match self.trust {
                     Trust::Operator => self.settings(section, entry),
                     Trust::Workspace => self.not_for_workspaces(entry.mark, section),
                 },

@@ -3,7 +3,7 @@
 
 use super::compiled::{Amount, Knobs, Limits, OnExit, Oom, Origin, Partial, Set};
 use super::units;
-use crate::class::Class;
+use crate::class::{Class, Classes};
 use std::fmt;
 
 /// A knob of a leaf.
@@ -22,6 +22,7 @@ pub enum Knob {
     OnExit,
     Freeze,
     ThrottleTimeout,
+    Depends,
 }
 
 /// The value of any key of a policy.
@@ -35,6 +36,7 @@ pub enum Value {
     Oom(Oom),
     OnExit(OnExit),
     Class(Class),
+    Classes(Classes),
     Flag(bool),
     Freeze(bool),
     Weight(u16),
@@ -43,6 +45,7 @@ pub enum Value {
     Count(u32),
     Few(u8),
     Millis(u32),
+    Share(u16),
     Text(String),
 }
 
@@ -73,6 +76,8 @@ pub enum Kind {
     Freeze,
     /// The name of a class.
     Class,
+    /// A list of names of classes.
+    Classes,
     /// `true` or `false`.
     Flag,
     /// 1 to 10,000: what cpu.weight takes.
@@ -87,6 +92,15 @@ pub enum Kind {
     Few,
     /// 1 ms to 1 h.
     Millis,
+    /// A time within these bounds.
+    Time {
+        /// From, in ms.
+        least: u32,
+        /// To, inclusive.
+        most: u32,
+    },
+    /// 0.1 % to 100 % of something that the key names.
+    Share,
     /// An absolute path.
     Path,
 }
@@ -106,7 +120,7 @@ pub enum Tighter {
 
 impl Knob {
     /// All, in the order in which they are shown.
-    pub const ALL: [Knob; 12] = [
+    pub const ALL: [Knob; 13] = [
         Knob::MemoryHigh,
         Knob::MemoryMax,
         Knob::SwapMax,
@@ -119,6 +133,7 @@ impl Knob {
         Knob::OnExit,
         Knob::Freeze,
         Knob::ThrottleTimeout,
+        Knob::Depends,
     ];
 
     /// The least memory that anything can be run in: an exec of a static program alone charges some 100 KiB.
@@ -191,6 +206,12 @@ impl Knob {
                 Kind::Millis,
                 Smaller,
                 "How long the call may be stalled over memory.high before it is ended",
+            ),
+            Knob::Depends => (
+                "depends",
+                Kind::Classes,
+                Never,
+                "Classes of calls of the same session that it needs: they give way to others no sooner than it does",
             ),
         }
     }
@@ -311,6 +332,7 @@ fields! {
     OnExit on_exit OnExit,
     Freeze freeze Freeze,
     ThrottleTimeout throttle_timeout_ms Millis,
+    Depends depends Classes,
 }
 
 impl Partial {
@@ -334,6 +356,7 @@ impl fmt::Display for Value {
             Value::OnExit(OnExit::Keep) => f.pad("keep"),
             Value::OnExit(OnExit::Kill) => f.pad("kill"),
             Value::Class(v) => v.fmt(f),
+            Value::Classes(v) => v.fmt(f),
             Value::Flag(v) => v.fmt(f),
             Value::Freeze(true) => f.pad("allow"),
             Value::Freeze(false) => f.pad("never"),
@@ -344,6 +367,7 @@ impl fmt::Display for Value {
             Value::Count(v) => v.fmt(f),
             Value::Few(v) => v.fmt(f),
             Value::Millis(v) => f.pad(&units::show_duration(*v)),
+            Value::Share(v) => Amount::Permille(*v).fmt(f),
             Value::Text(v) => f.pad(v),
         }
     }

@@ -5,6 +5,7 @@ use super::compiled::{Amount, Layer, Limits, Origin, Override, Partial, Policy, 
 use super::document::{Assignment, Document, Target, Trust};
 use super::knob::Knob;
 use super::problem::{Mark, Problem, Problems, any_error};
+use super::setting::Setting;
 use crate::class::Class;
 
 /// Lays a file upon a policy. If an error is among the problems, the policy is unchanged.
@@ -190,6 +191,19 @@ impl Laying<'_> {
                 let set = Set { value: assignment.value.clone(), origin: self.origin(assignment.mark) };
                 self.policy.set(setting, &set);
             }
+        }
+        self.times_of_holding();
+    }
+
+    /// tick, wait and round against each other, where this file has set one of them.
+    fn times_of_holding(&mut self) {
+        let is_time = |target| {
+            use Setting::{HoldingRound, HoldingTick, HoldingWait};
+            matches!(target, Target::Setting(HoldingTick | HoldingWait | HoldingRound))
+        };
+        let mark = self.document.assignments.iter().rfind(|it| is_time(it.target)).map(|it| it.mark);
+        if let (Some(mark), Some(fault)) = (mark, self.policy.holding.fault()) {
+            self.problems.error(mark, format!("holding: {fault}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys outside of classes: `hints:`, `log:` and `session:`; what [`super::knob`] is for a class.
+//! The keys outside of classes: `hints:`, `log:`, `session:` and `holding:`; what [`super::knob`] is for a class.
 
 use super::compiled::{Policy, Set};
 use super::knob::{Kind, Value};
@@ -68,6 +68,8 @@ macro_rules! settings {
 
 const MEMORY: Kind = Kind::Amount { least: 1 << 20 };
 const MEMORY_OR_NONE: Kind = Kind::Amount { least: 0 };
+/// What calls take of each other: from nothing worth mentioning up to what no machine has.
+const SPARE: Kind = Kind::Bytes { least: 64 << 10, most: 64 << 30 };
 
 settings! {
     HintsEnabled hints.enabled Flag "hints/enabled" Kind::Flag,
@@ -102,6 +104,32 @@ settings! {
         "pids.max of calls/: of all calls of the session together";
     SessionLeaves session.max_leaves Count "session/max_leaves" Kind::Count(100_000),
         "cgroup.max.descendants of the session";
+    HoldingEnabled holding.enabled Flag "holding/enabled" Kind::Flag,
+        "Does the scheduler hold calls whose memory those before them may need?";
+    HoldingCreep holding.creep Bytes "holding/creep" SPARE,
+        "What a call that gives way may take until it stands still";
+    HoldingChunk holding.chunk Bytes "holding/chunk" SPARE,
+        "What one charge may take beyond that";
+    HoldingRelease holding.release Bytes "holding/release" SPARE,
+        "A hold ends when so much more than needed is left";
+    HoldingGrowth holding.growth Share "holding/growth" Kind::Share,
+        "A call that comes first may soon have so much more, of what it has now";
+    HoldingLeast holding.least Bytes "holding/least" SPARE,
+        "It may soon have at least so much more";
+    HoldingEquals holding.equals Share "holding/equals" Kind::Share,
+        "Of two of a kind the younger leaves the older so much, of what that has now";
+    HoldingAwake holding.awake_ms Millis "holding/awake" Kind::Time { least: 10, most: 60_000 },
+        "A call that has slept for so long is taken to need nothing";
+    HoldingWait holding.wait_ms Millis "holding/wait" Kind::Time { least: 10, most: 5_000 },
+        "A held task waits so long for a turn, which ends with its next charge";
+    HoldingRound holding.round_ms Millis "holding/round" Kind::Time { least: 100, most: 5_000 },
+        "All held tasks have had a turn in this time, however many they are; an eighth of the scheduler's timeout at most";
+    HoldingTick holding.tick_ms Millis "holding/tick" Kind::Time { least: 1, most: 100 },
+        "What is held is looked at so often";
+    HoldingHandOver holding.hand_over_ms Millis "holding/hand_over" Kind::Time { least: 10, most: 30_000 },
+        "The scheduler alone holds a call for so long; then its launcher slows and freezes it";
+    HoldingCritical holding.critical_ms Millis "holding/critical" Kind::Time { least: 10, most: 30_000 },
+        "Memory has been about to run out for so long before the call that comes last is killed";
 }
 
 impl Setting {

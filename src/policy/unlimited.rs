@@ -1,8 +1,10 @@
 //! The policy that limits nothing: what layers are laid upon.
 
 use super::compiled::{
-    Amount, Hints, Knobs, Layer, Limits, LogPolicy, OnExit, Oom, Origin, Policy, SessionPolicy, Set, Source,
+    Amount, Hints, HoldingPolicy, Knobs, Layer, Limits, LogPolicy, OnExit, Oom, Origin, Policy,
+    SessionPolicy, Set, Source,
 };
+use crate::class::Classes;
 
 /// A policy that limits nothing: what layers are laid upon.
 pub fn policy() -> Policy {
@@ -19,6 +21,7 @@ pub fn policy() -> Policy {
         on_exit: set(OnExit::Keep),
         freeze: set(false),
         throttle_timeout_ms: set(30_000),
+        depends: set(Classes::default()),
     };
     Policy {
         sources: vec![Source { path: super::BUILTIN_PATH.into(), layer: Layer::Builtin, stamp: None }],
@@ -46,6 +49,21 @@ pub fn policy() -> Policy {
             swap_max: set(Amount::Max),
             pids_max: set(None),
             max_leaves: set(1024),
+        },
+        holding: HoldingPolicy {
+            enabled: set(false),
+            creep: set(24 << 20),
+            chunk: set(4 << 20),
+            release: set(40 << 20),
+            growth: set(500),
+            least: set(16 << 20),
+            equals: set(125),
+            awake_ms: set(500),
+            wait_ms: set(200),
+            round_ms: set(2000),
+            tick_ms: set(4),
+            hand_over_ms: set(200),
+            critical_ms: set(300),
         },
     }
 }

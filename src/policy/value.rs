@@ -5,7 +5,7 @@ use super::knob::{Kind, Value};
 use super::problem::unknown;
 use super::units::{self, show_bytes};
 use super::yaml::{Content, Node};
-use crate::class::Class;
+use crate::class::{Class, Classes};
 
 /// PID_MAX_LIMIT of 64-bit kernels (include/linux/threads.h): a larger pids.max means nothing.
 pub const MOST_PIDS: u32 = 4 * 1024 * 1024;
@@ -15,6 +15,9 @@ pub const MOST_PIDS: u32 = 4 * 1024 * 1024;
 /// # Errors
 /// What is wrong with it and what would be right, as a sentence without the place.
 pub fn read(kind: Kind, node: &Node) -> Result<Value, String> {
+    if let (Kind::Classes, Content::List(items)) = (kind, &node.content) {
+        return classes(items);
+    }
     let Content::Scalar { text, plain } = &node.content else {
         return Err(format!("{} where a value is needed; valid: {}", node.describe(), valid(kind)));
     };
@@ -38,6 +41,7 @@ pub fn read(kind: Kind, node: &Node) -> Result<Value, String> {
         }
         Kind::Freeze => word(text, &[("allow", Value::Freeze(true)), ("never", Value::Freeze(false))]),
         Kind::Class => word(text, &Class::LEAVES.map(|class| (class.name(), Value::Class(class)))),
+        Kind::Classes => classes(std::slice::from_ref(node)),
         Kind::Flag if !plain => Err(format!("a text in quotes; valid: {}", valid(kind))),
         Kind::Flag => match text {
             "yes" | "Yes" | "on" | "On" | "True" => {
@@ -59,6 +63,15 @@ pub fn read(kind: Kind, node: &Node) -> Result<Value, String> {
             Ok(ms) => Ok(Value::Millis(ms)),
             Err(error) => Err(error.to_string()),
         },
+        Kind::Time { least, most } => match units::duration_ms(text) {
+            Ok(ms) if (least..=most).contains(&ms) => Ok(Value::Millis(ms)),
+            Ok(_) => Err(format!("`{}` is out of range; valid: {}", shown(text), valid(kind))),
+            Err(error) => Err(error.to_string()),
+        },
+        Kind::Share => match units::amount(text) {
+            Ok(Amount::Permille(share)) if share > 0 => Ok(Value::Share(share)),
+            _ => Err(format!("`{}` is no share; valid: {}", shown(text), valid(kind))),
+        },
         Kind::Path if text.starts_with('/') && text.len() < 4096 => Ok(Value::Text(text.to_string())),
         Kind::Path => Err(format!("`{}` is no absolute path; valid: {}", shown(text), valid(kind))),
     }
@@ -77,6 +90,7 @@ pub fn valid(kind: Kind) -> String {
         Kind::OnExit => "keep, kill".into(),
         Kind::Freeze => "allow, never".into(),
         Kind::Class => Class::LEAVES.map(Class::name).join(", "),
+        Kind::Classes => format!("a list of {}", Class::LEAVES.map(Class::name).join(", ")),
         Kind::Flag => "true, false".into(),
         Kind::Weight => "a whole number from 1 to 10000 (100 is the kernel's default)".into(),
         Kind::Pids => format!("a whole number from 1 to {MOST_PIDS}, or `max`"),
@@ -84,8 +98,26 @@ pub fn valid(kind: Kind) -> String {
         Kind::Count(most) => format!("a whole number from 1 to {most}"),
         Kind::Few => "a whole number from 0 to 100".into(),
         Kind::Millis => "a time from 1ms to 1h, such as 500ms, 30s, 2m".into(),
+        Kind::Time { least, most } => {
+            format!(
+                "a time from {} to {}, such as {}",
+                units::show_duration(least),
+                units::show_duration(most),
+                units::show_duration(least)
+            )
+        }
+        Kind::Share => "a share from 0.1% to 100%, such as 12.5%".into(),
         Kind::Path => "an absolute path".into(),
     }
+}
+
+fn classes(items: &[Node]) -> Result<Value, String> {
+    let one = |item: &Node| match read(Kind::Class, item)? {
+        Value::Class(class) => Ok(class),
+        _ => Err(format!("no class; valid: {}", valid(Kind::Classes))),
+    };
+    let all = items.iter().map(one).collect::<Result<Vec<_>, String>>()?;
+    Ok(Value::Classes(all.into_iter().fold(Classes::default(), Classes::with)))
 }
 
 /// A value from a file as a message can hold it.

@@ -34,7 +34,7 @@ fn check_tells_every_error_of_every_file_and_exits_with_one() {
         lines,
         [
             "a.yaml:2:30: error: cpu.weight: `0` is out of range; valid: a whole number from 1 to 10000 (100 is the kernel's default)",
-            "b.yaml:2:1: error: unknown key `clases`; did you mean `classes`? Valid: version, classes, overrides, hints, log, session",
+            "b.yaml:2:1: error: unknown key `clases`; did you mean `classes`? Valid: version, classes, overrides, hints, log, session, holding",
             "none.yaml:1:1: error: No such file or directory (os error 2)",
             "not good; the last good policy stays in force",
         ]

@@ -161,6 +161,7 @@ fn moves(knob: Knob) -> (&'static str, Option<&'static str>, &'static str) {
         Knob::OnExit => ("keep", None, "kill"),
         Knob::Freeze => ("allow", None, "never"),
         Knob::ThrottleTimeout => ("30s", Some("29s"), "31s"),
+        Knob::Depends => ("[]", None, "[run]"),
     }
 }
 

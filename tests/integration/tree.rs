@@ -122,6 +122,7 @@ pub fn limits() -> LeafLimits {
         raise: true,
         freeze: true,
         throttle_timeout: Duration::from_secs(30),
+        depends: agentsh::class::Classes::default(),
     }
 }
 

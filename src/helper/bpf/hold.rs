@@ -1,17 +1,22 @@
 //! What `bpf/hold.h` is told, and what it has done: memory-aware holding, a part of the scheduler.
 
 use super::pins;
+use crate::policy::compiled::{Amount, HoldingPolicy};
+use crate::policy::units::{show_bytes, show_duration};
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-const MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
+const NS_PER_MS: u64 = 1_000_000;
+/// The pin of the map.
+const PARAMS: &str = "sched_hold_params";
 
 /// Whether calls are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nothing is looked at
     Off,
@@ -21,58 +26,129 @@ pub enum Mode {
     Record,
 }
 
-/// `struct hold_params`.
-#[derive(Clone, Copy, Debug)]
+/// `struct hold_params`: the policy's section `holding` ([`HoldingPolicy`] says what each is). Memory in bytes, shares in
+/// thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // as in HoldingPolicy
 pub struct HoldParams {
-    /// What a call that gives way may take until it stands still, in bytes.
-    pub creep: u64,
-    /// What one charge may take beyond that, in bytes: a huge page for each of two CPUs.
-    pub chunk: u64,
-    /// So many bytes more must be left before a hold ends.
-    pub release: u64,
-    /// A call that has slept for so long needs nothing.
-    pub awake: Duration,
-    /// A held task waits so long for a turn …
-    pub wait: Duration,
-    /// … and all held tasks have one in this time: well within the kernel's patience with a scheduler.
-    pub round: Duration,
-    /// How often what is held is looked at.
-    pub tick: Duration,
-    /// Whether calls are held.
     pub mode: Mode,
+    pub creep: u64,
+    pub chunk: u64,
+    pub release: u64,
+    pub growth_permille: u16,
+    pub least: u64,
+    pub equals_permille: u16,
+    pub awake_ms: u32,
+    pub wait_ms: u32,
+    pub round_ms: u32,
+    pub tick_ms: u32,
+    /// All held tasks have a turn in this time too: whoever is held must have had one long before the kernel takes it to
+    /// hang.
+    pub patience_ms: u32,
 }
 
-impl Default for HoldParams {
-    fn default() -> Self {
-        Self {
-            creep: 24 * MIB,
-            chunk: 4 * MIB,
-            release: 40 * MIB,
-            awake: Duration::from_millis(500),
-            wait: Duration::from_millis(200),
-            round: Duration::from_secs(2),
-            tick: Duration::from_millis(4),
-            mode: Mode::On,
-        }
-    }
-}
+/// The part of the kernel's patience with a scheduler in which all held tasks have a turn.
+const OF_PATIENCE: u32 = 8;
+const WORDS: usize = 12;
 
 impl HoldParams {
+    /// Those of a policy; `mode` instead of what it says. A scheduler with this timeout is ended by the kernel when a task
+    /// has waited so long.
+    pub fn of(policy: &HoldingPolicy, mode: Option<Mode>, timeout: Duration) -> Self {
+        let by_policy = if policy.enabled.value { Mode::On } else { Mode::Off };
+        Self {
+            mode: mode.unwrap_or(by_policy),
+            creep: policy.creep.value,
+            chunk: policy.chunk.value,
+            release: policy.release.value,
+            growth_permille: policy.growth.value,
+            least: policy.least.value,
+            equals_permille: policy.equals.value,
+            awake_ms: policy.awake_ms.value,
+            wait_ms: policy.wait_ms.value,
+            round_ms: policy.round_ms.value,
+            tick_ms: policy.tick_ms.value,
+            patience_ms: patience_ms(timeout),
+        }
+    }
+
     /// As the map's value.
     pub fn encode(&self) -> Vec<u8> {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let pages = |bytes: u64| bytes / PAGE;
-        let fields = [
-            pages(self.creep),
-            pages(self.chunk),
-            pages(self.release),
-            nanos(self.awake),
-            nanos(self.wait),
-            nanos(self.round),
-            nanos(self.tick),
+        let nanos = |ms: u32| u64::from(ms) * NS_PER_MS;
+        let fields: [u64; WORDS] = [
+            self.creep / PAGE,
+            self.chunk / PAGE,
+            self.release / PAGE,
+            self.growth_permille.into(),
+            self.least / PAGE,
+            self.equals_permille.into(),
+            nanos(self.awake_ms),
+            nanos(self.wait_ms),
+            nanos(self.round_ms),
+            nanos(self.patience_ms),
+            nanos(self.tick_ms),
             self.mode as u64,
         ];
         fields.into_iter().flat_map(u64::to_ne_bytes).collect()
+    }
+
+    /// From the map's value; none if these are other bytes.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != WORDS * 8 {
+            return None;
+        }
+        let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at * 8..at * 8 + 8)?.try_into().ok()?));
+        let ms = |at: usize| u32::try_from(word(at)? / NS_PER_MS).ok();
+        Some(Self {
+            creep: word(0)? * PAGE,
+            chunk: word(1)? * PAGE,
+            release: word(2)? * PAGE,
+            growth_permille: u16::try_from(word(3)?).ok()?,
+            least: word(4)? * PAGE,
+            equals_permille: u16::try_from(word(5)?).ok()?,
+            awake_ms: ms(6)?,
+            wait_ms: ms(7)?,
+            round_ms: ms(8)?,
+            patience_ms: ms(9)?,
+            tick_ms: ms(10)?,
+            mode: [Mode::Off, Mode::On, Mode::Record]
+                .into_iter()
+                .find(|mode| word(11) == Some(*mode as u64))?,
+        })
+    }
+}
+
+/// The part of this timeout in which all held tasks have a turn.
+pub fn patience_ms(timeout: Duration) -> u32 {
+    u32::try_from((timeout / OF_PATIENCE).as_millis()).unwrap_or(u32::MAX)
+}
+
+impl fmt::Display for HoldParams {
+    /// As the policy writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Off => "off",
+            Mode::On => "on",
+            Mode::Record => "record",
+        };
+        let times = [
+            ("awake", self.awake_ms),
+            ("wait", self.wait_ms),
+            ("round", self.round_ms.min(self.patience_ms)),
+            ("tick", self.tick_ms),
+        ];
+        let times = times.map(|(name, ms)| format!("{name} {}", show_duration(ms)));
+        write!(
+            f,
+            "{mode}; creep {}, chunk {}, release {}, growth {}, least {}, equals {}, {}",
+            show_bytes(self.creep),
+            show_bytes(self.chunk),
+            show_bytes(self.release),
+            Amount::Permille(self.growth_permille),
+            show_bytes(self.least),
+            Amount::Permille(self.equals_permille),
+            times.join(", ")
+        )
     }
 }
 
@@ -129,6 +205,23 @@ pub fn totals() -> Option<HoldTotals> {
     HoldTotals::decode(&map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??)
 }
 
+/// The parameters in force; none if the scheduler isn't loaded.
+pub fn params() -> Option<HoldParams> {
+    HoldParams::decode(&pinned()?.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??)
+}
+
+/// Puts parameters in force while the scheduler runs, all but its patience.
+pub fn renew(params: &HoldParams) -> Result<()> {
+    let in_force = self::params().context("what is loaded has other parameters: agentsh-helper reload")?;
+    let map = pinned().context("holding's parameters aren't pinned")?;
+    set(&map, &HoldParams { patience_ms: in_force.patience_ms, ..*params })
+}
+
+fn pinned() -> Option<MapHandle> {
+    // Asked first, as libbpf prints what it can't open.
+    pins::map(PARAMS).exists().then(|| MapHandle::from_pinned_path(pins::map(PARAMS)).ok())?
+}
+
 /// Writes parameters.
 pub fn set(map: &impl MapCore, params: &HoldParams) -> Result<()> {
     map.update(&0u32.to_ne_bytes(), &params.encode(), MapFlags::ANY).context("writing holding's parameters")
@@ -138,6 +231,7 @@ pub fn set(map: &impl MapCore, params: &HoldParams) -> Result<()> {
 mod tests {
     use super::*;
     use crate::helper::bpf::shared::tests::layout;
+    use crate::policy::builtin;
 
     #[test]
     fn parameters_and_totals_are_laid_out_as_the_program_has_them() {
@@ -149,17 +243,29 @@ mod tests {
                 "creep_pages",
                 "chunk_pages",
                 "release_pages",
+                "growth_share",
+                "least_pages",
+                "equals_share",
                 "awake_ns",
                 "wait_ns",
                 "round_ns",
+                "patience_ns",
                 "tick_ns",
                 "mode"
             ]
         );
-        let params = HoldParams { mode: Mode::Record, ..HoldParams::default() };
+        let built_in = HoldParams::of(&builtin::policy().holding, None, Duration::from_secs(20));
+        let params = HoldParams { mode: Mode::Record, ..built_in };
         let bytes = params.encode();
         assert_eq!((bytes.len(), bytes[size - 8]), (size, 2));
-        assert_eq!(bytes[..8], (24 * MIB / PAGE).to_ne_bytes());
+        assert_eq!(bytes[..8], (24u64 << 20 >> 12).to_ne_bytes());
+        assert_eq!(HoldParams::decode(&bytes), Some(params), "and read back");
+        assert_eq!(HoldParams::decode(&bytes[8..]), None);
+        assert_eq!(
+            built_in.to_string(),
+            "on; creep 24M, chunk 4M, release 40M, growth 50%, least 16M, equals 12.5%, awake 500ms, wait 200ms, round 2s, \
+             tick 4ms"
+        );
         let (members, size) = layout("agentsh_sched", "hold_totals");
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["holds", "held_ns", "turns", "must_run", "calls", "now", "refused"]);

@@ -6,6 +6,7 @@ use super::hold::{self, HoldParams};
 use super::pins::{self, Pins};
 use super::shared::{SchedExit, SchedParams};
 use crate::class::Class;
+use crate::policy::builtin;
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
@@ -42,8 +43,8 @@ pub struct Settings {
     pub faults: bool,
     /// For tests: cgroups that it tells apart; `MAX_GROUPS` if none.
     pub groups: Option<u32>,
-    /// Whether calls are held.
-    pub holding: hold::Mode,
+    /// When calls are held.
+    pub holding: HoldParams,
 }
 
 /// How the kernel's sched_ext is.
@@ -68,7 +69,7 @@ impl Default for Settings {
             replace: false,
             faults: false,
             groups: None,
-            holding: hold::Mode::On,
+            holding: HoldParams::of(&builtin::policy().holding, None, DEFAULT_TIMEOUT),
         }
     }
 }
@@ -128,13 +129,7 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
         .sched_params
         .update(&0u32.to_ne_bytes(), &PARAMS.encode(), MapFlags::ANY)
         .context("writing its parameters")?;
-    let holding = HoldParams {
-        mode: settings.holding,
-        // Whoever is held must have had a turn long before the kernel takes it to hang.
-        round: HoldParams::default().round.min(settings.timeout / 8),
-        ..HoldParams::default()
-    };
-    hold::set(&skel.maps.hold_params, &holding)?;
+    hold::set(&skel.maps.hold_params, &settings.holding)?;
     // It does nothing until the scheduler runs, and then it is there.
     let mut charge =
         skel.progs.hold_charge.attach().context("attaching holding to page_counter_try_charge")?;

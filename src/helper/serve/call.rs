@@ -17,7 +17,7 @@ use crate::helper::bpf::direct::{self, DirectExec, Process};
 use crate::launcher::report;
 use crate::log::record::{LeafName, Placement, Record};
 use crate::log::writer;
-use crate::policy::compiled::{Knobs, Policy};
+use crate::policy::compiled::{HoldingPolicy, Knobs, Policy};
 use crate::policy::place::LoadEnv;
 use crate::policy::resolve::{self, Request};
 use crate::policy::store;
@@ -75,7 +75,7 @@ pub fn attend(id: Process) {
     let mut record = record(&verdict, &seen.argv, &held, &at);
     let identity = LeafName { name: leaf.name().into(), cgroup_id: leaf.id, generation: leaf.generation };
     record.leaf = Some(identity);
-    let (ended, has_ended) = watch(&held, &leaf, &session);
+    let (ended, has_ended) = watch(&held, &leaf, &session, &policy.holding);
     if !has_ended {
         // Whoever looks after it from now on finds it as any other that nobody looks after.
         unhand(&leaf.dir);
@@ -195,8 +195,13 @@ fn pids(cgroup: &Path) -> Vec<u32> {
 }
 
 /// Watches over the leaf as a launcher does, until the process has ended: true; or until serve has to end.
-fn watch(held: &Held, leaf: &Leaf, session: &Session) -> (crate::cgroup::Verdict, bool) {
-    let mut governor = Governor::new(leaf, session, sweep::sweep(session));
+fn watch(
+    held: &Held,
+    leaf: &Leaf,
+    session: &Session,
+    holding: &HoldingPolicy,
+) -> (crate::cgroup::Verdict, bool) {
+    let mut governor = Governor::new(leaf, session, holding, sweep::sweep(session));
     loop {
         let next = governor.tick(process::monotonic_ns()).min(SLOWEST);
         let woken = fd::wait(held.fd(), governor.events().map(|it| it.as_raw_fd()), next);

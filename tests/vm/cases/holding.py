@@ -30,6 +30,8 @@ overrides:
     throttle_timeout: 100s
   - match: [hog, "install-never"]
     freeze: never
+  - match: [hog, "look-w"]
+    depends: [install]
 """
 
 # What an agent's script begins with: `holding` is what the scheduler has done so far.
@@ -149,6 +151,53 @@ whole("freeze: never", ended(high), "look-d")
 whole("freeze: never", ended(low), "install-never")
 """
 
+# Parameters are the policy's: with another one the kernel holds the same call that it let pass.
+TERMS = r"""
+import re
+FILE = "/etc/agentsh/policy.d/case.yaml"
+rest = open(FILE).read()
+def obey(more):
+    with open(FILE, "w") as file: file.write(rest + more)
+    return subprocess.run([HELPER, "load"], capture_output=True, text=True)
+def terms():
+    return json.loads(subprocess.run([HELPER, "status", "--json"], capture_output=True, text=True).stdout)["holding_parameters"]
+before, usual = holding(), terms()
+high = start("hog look-t 150 100 /tmp/hold-go-t 1 busy")
+grown("explore", 150)
+whole("terms", ended(start("hog install-t 200 100")), "install-t")
+report("terms: by the built-in ones there is room for both", holding()["holds"] == before["holds"], (before, holding()))
+changed = obey("holding:\n  creep: 400M\n")
+report("terms: load puts changed ones in force", (changed.returncode, terms()["creep"]) == (0, 400 * MIB), (changed, terms()))
+low = start("hog install-u 200 100")
+report("terms: the kernel goes by them: the same call is held", until(lambda: holding()["holds"] > before["holds"], 60), holding())
+refused = obey("holding:\n  creep: 1K\n")
+place = re.search(r"case\.yaml:\d+:10: error: creep: `1K` is out of range", refused.stderr)
+report("terms: an impossible one is refused with its place", refused.returncode == 3 and place, refused)
+report("terms: and those in force stay", terms()["creep"] == 400 * MIB, terms())
+report("terms: the usual ones are back", obey("").returncode == 0 and terms() == usual, (terms(), usual))
+whole("terms", ended(low), "install-u")
+open("/tmp/hold-go-t", "w").close()
+whole("terms", ended(high), "look-t")
+shown = subprocess.run([HELPER, "status"], capture_output=True, text=True).stdout
+report("terms: status shows them", "parameters: on; creep 24M, chunk 4M, release 40M, growth 50%" in shown, shown)
+"""
+
+# The search comes before an installation, as `within` shows; but not before one that it needs.
+NEEDED = r"""
+low = start("hog install-w 340 60")
+grown("install", 180)
+high = start("hog look-w 230 100 /tmp/hold-go-w 1 busy")
+low = ended(low)
+untouched("depends", low, "install-w")
+report("depends: nor slowed down", not low.record["slowed_us"], low)
+open("/tmp/hold-go-w", "w").close()
+whole("depends", ended(high), "look-w")
+said = subprocess.run([HELPER, "stats", "--json"], capture_output=True, text=True).stdout.splitlines()
+held = {c["name"]: c["held_ns"] for c in map(json.loads, said) if c["session"] == os.path.basename(SESSION)}
+report("depends: the kernel didn't hold it either", [ns for name, ns in held.items() if name.startswith("install")] == [0], held)
+report("depends: the leaf's number says what its call needs", any(len(name) == 15 and name.startswith("explore-") for name in held), held)
+"""
+
 ONE = r"""
 word, mib, rate, begin, file = os.environ["CASE_CALL"].split()
 open(f"/tmp/{word}.ready", "w").close()
@@ -222,7 +271,7 @@ def main():
     equal("the scheduler loads", (loaded.returncode, loaded.stderr), (0, ""))
     policy(POLICY)
     os.environ.update(CASE_HELPER=HELPER, CASE_AGENTSH=program("agentsh"))
-    parts = sys.argv[1:] or ["within", "never", "pinned", "between", "ended"]
+    parts = sys.argv[1:] or ["within", "never", "needed", "terms", "pinned", "between", "ended"]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)
         os.chmod(folder, 0o755)
@@ -231,7 +280,7 @@ def main():
             if part == "between":
                 between()
                 continue
-            script = {"within": WITHIN, "never": NEVER, "pinned": PINNED, "ended": ENDED}[part]
+            script = {"within": WITHIN, "never": NEVER, "needed": NEEDED, "terms": TERMS, "pinned": PINNED, "ended": ENDED}[part]
             calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=150)
     status = run(HELPER, "status")
     ejected = "ended:" in status.stdout and "unregistered" not in status.stdout
