@@ -1,5 +1,6 @@
 //! Claiming a leaf: an idle one of the class's pool, or a fresh one. No directory is read: slots are tried by name.
 
+use super::ahead;
 use super::depends;
 use super::dir::Dir;
 use super::files::Files;
@@ -36,6 +37,7 @@ impl fmt::Display for ClaimError {
             Errno::EAGAIN => ": too many leaves, see cgroup.max.descendants of the session and above",
             Errno::EACCES | Errno::EPERM => ": the session isn't handed over to this user",
             Errno::EROFS => ": it is mounted read-only",
+            Errno::EBUSY => ": all of this class are in use",
             _ => "",
         };
         write!(f, "no leaf in {} ({}){advice}", self.calls.display(), self.errno.desc())
@@ -69,7 +71,7 @@ impl Wish<'_> {
     }
 
     /// In bytes; where the leaf's last user left what it reckoned with, and the same comes out again, by that.
-    fn limits(self, session: &Session, left: Option<&Idle>) -> LeafLimits {
+    pub(super) fn limits(self, session: &Session, left: Option<&Idle>) -> LeafLimits {
         match self {
             Wish::Limits(limits) => *limits,
             Wish::Knobs(knobs) => left
@@ -111,6 +113,9 @@ impl Session {
     /// last user left them as they are wanted, when it settles.
     pub fn claim(&self, class: Class, wish: Wish) -> Result<Leaf, ClaimError> {
         let class = if class == Class::Agent { Class::Other } else { class };
+        if let Some(count) = self.ahead {
+            return ahead::claim(self, class, wish, count).map_err(|e| self.refused(e));
+        }
         let mut last = Errno::EBUSY;
         let first = depends::first_number(wish.may_be_held(), wish.depends());
         let pooled = if first == POOL_SIZE { POOL_SIZE } else { 0 };
@@ -210,6 +215,7 @@ impl Session {
             reused: false,
             lacks,
             left,
+            ahead: false,
             limits: *limits,
             start: Counters::default(),
             stalls: None,
@@ -224,7 +230,7 @@ impl Session {
 }
 
 /// A lock that somebody else has gives `EWOULDBLOCK`, which is the same number as mkdir's `EAGAIN` for too many cgroups.
-fn lock(dir: &Dir) -> Result<(), Errno> {
+pub(super) fn lock(dir: &Dir) -> Result<(), Errno> {
     dir.try_lock().map_err(|_| Errno::EBUSY)
 }
 

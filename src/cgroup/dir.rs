@@ -1,7 +1,7 @@
 //! A cgroup's directory, opened once; its files are opened relative to it, so a rename or a mount over its path changes
 //! nothing. Nothing here allocates but the path of a newly opened directory.
 
-use super::parse;
+use super::{kill, parse};
 use crate::sys::{flock, xattr};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -105,14 +105,17 @@ impl Dir {
         })
     }
 
-    /// Ends every process in it (cgroup.kill, Linux 5.14), and marks it by the sticky bit, which fstat tells of: it must
+    /// Ends every process in it (cgroup.kill, Linux 5.14; one by one where that can't be written), and marks it by the sticky bit, which fstat tells of: it must
     /// not be used again. From 6.14 on (and in 6.12's later versions) whatever is cloned into it from elsewhere would be
     /// killed at birth, as the kernel compares its count of kills with that of the parent's cgroup (kernel/cgroup/cgroup.c,
     /// cgroup_css_set_fork).
     pub fn kill(&self) -> Result<(), Errno> {
         // Not our own directory: then we may not use it either.
         let _ = fchmod(&self.fd, Mode::from_bits_truncate(0o755) | Mode::S_ISVTX);
-        self.write("cgroup.kill", b"1")
+        match self.write("cgroup.kill", b"1") {
+            Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) => kill::each(self),
+            other => other,
+        }
     }
 
     /// May we make cgroups in it? `EROFS` on a read-only mount, `EACCES` if it isn't ours.

@@ -329,6 +329,10 @@ impl<'a> Governor<'a> {
         let (own, shared) = self.rooms;
         self.room = room::tightest(own.into_iter().chain(shared));
         (self.strain, self.strained_by_others) = (Strain::None, false);
+        if self.leaf.ahead {
+            // It can't give way by anything: its limits are as they are.
+            return;
+        }
         if let Some(room) = own.filter(|room| room.scarce) {
             peers::survey(&self.session.calls, &self.terms, &mut self.peers);
             self.strain = self.judge(&room, before.0, passed, current, &self.peers);

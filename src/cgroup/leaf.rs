@@ -1,5 +1,6 @@
 //! One tool call's cgroup, from its claim to its release.
 
+use super::ahead;
 use super::dir::{Dir, Kept};
 use super::files::{Files, State};
 use super::idle::Idle;
@@ -42,6 +43,8 @@ pub struct Leaf {
     pub lacks: Vec<&'static str>,
     /// How the leaf's last user left it, where its knobs are still as they were left then and not written anew yet.
     pub left: Option<Idle>,
+    /// Did the helper make it, with knobs that aren't ours to write?
+    pub ahead: bool,
     /// What was written to it.
     pub limits: LeafLimits,
     /// The counters at the claim.
@@ -110,6 +113,9 @@ impl Leaf {
 
     /// What is done while the command starts: what its end will be told by.
     pub fn prepare(&mut self, session: &Session) {
+        if self.ahead {
+            (self.limits, self.lacks) = ahead::in_force(&self.dir, &self.limits);
+        }
         self.budget_ooms = usage::local_ooms(&session.calls);
         self.files.open(&self.dir);
     }
@@ -181,6 +187,11 @@ impl Leaf {
         let state = idle.map(|(state, _)| state).or_else(|| self.files.state(&self.dir).ok());
         if state.is_some_and(|state| state.populated) {
             return self.leave(on_exit);
+        }
+        if self.ahead {
+            // Nothing of it is ours to change.
+            std::mem::forget((self.files, self.peak));
+            return Released::Pooled;
         }
         let full = !self.little && self.files.current(&self.dir).is_some_and(|n| n >= IDLE_MAX);
         let used_up = self.dir.identity().is_ok_and(|i| i.children > 0 || i.killed);

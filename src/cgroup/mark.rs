@@ -22,6 +22,8 @@ pub const SWEPT: &CStr = c"user.agentsh.swept";
 pub const NEWS: &CStr = c"user.agentsh.news";
 /// On `calls/`: MemAvailable in bytes when the session was made, native-endian u64.
 pub const AVAILABLE: &CStr = c"user.agentsh.available";
+/// On `calls/`: how many leaves of each class the helper made ahead, native-endian u64; none where launchers make them.
+pub const AHEAD: &CStr = c"user.agentsh.ahead";
 /// Set by systemd on a unit with Delegate=yes, by its system manager …
 pub const TRUSTED_DELEGATE: &CStr = c"trusted.delegate";
 /// … and by either manager since version 251.

@@ -6,6 +6,7 @@
 //! on the way to a command's start; whatever the kernel doesn't offer is left out and named.
 
 pub mod admission;
+pub mod ahead;
 pub mod beneath;
 pub mod claim;
 pub mod control;
@@ -17,6 +18,7 @@ pub mod files;
 pub mod forks;
 pub mod governor;
 pub mod idle;
+pub mod kill;
 pub mod leaf;
 pub mod leftover;
 pub mod limits;

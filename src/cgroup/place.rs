@@ -3,7 +3,7 @@
 use super::dir::Dir;
 use super::limits::Shown;
 use super::mount::{self, Mount};
-use super::{delegate, mark, own, path};
+use super::{ahead, delegate, mark, own, path};
 use crate::class::Class;
 use crate::policy::compiled::SessionPolicy;
 use nix::errno::Errno;
@@ -46,6 +46,8 @@ pub struct Session {
     pub calls: Dir,
     /// Tells callers that are under other limits apart: a hash of our own cgroup's path.
     pub origin: u64,
+    /// Leaves of each class that the helper made ahead; none where they are ours to make.
+    pub ahead: Option<u64>,
     /// The directories of the cgroups whose limits the command would have been under without agentsh.
     above: Vec<PathBuf>,
     shown: OnceLock<Shown>,
@@ -83,7 +85,7 @@ impl Session {
         let (agent, calls) = (base.child("agent")?, base.child("calls")?);
         let above = vec![agent.path().to_owned(), base.path().to_owned()];
         let origin = fnv(agent.path().as_os_str().as_bytes());
-        Ok(Session { calls, origin, above, shown: OnceLock::new(), budget: OnceLock::new() })
+        Ok(Session { calls, origin, ahead: None, above, shown: OnceLock::new(), budget: OnceLock::new() })
     }
 
     /// The session's own directory, where it can be reached.
@@ -185,9 +187,9 @@ impl Search<'_> {
     /// `calls/` as the helper mounts it in a container.
     fn mounted(&self) -> Step {
         let Ok(calls) = Dir::open(Path::new(MOUNTED_CALLS)) else { return Ok(None) };
-        calls.writable().map_err(|e| format!("{MOUNTED_CALLS}: {}", e.desc()))?;
+        let ahead = usable(&calls).map_err(|e| format!("{MOUNTED_CALLS}: {}", e.desc()))?;
         let base = mount::cgroup_of(self.mounts, calls.path()).and_then(|c| c.parent().map(Path::to_owned));
-        Ok(Some(self.session(calls, base.as_deref())))
+        Ok(Some(self.session(calls, ahead, base.as_deref())))
     }
 
     /// `AGENTSH_SESSION`, if it is a session of `agentshctl run` (root's or our own) or lies below our own cgroup: a
@@ -243,8 +245,9 @@ impl Search<'_> {
         let cgroup = base.join("calls");
         for directory in mount::directories(self.mounts, &cgroup) {
             let Ok(calls) = Dir::open(&directory) else { continue };
-            match calls.writable() {
-                Ok(()) => return Ok(Some(self.session(calls, Some(base)))),
+            match usable(&calls) {
+                Ok(None) => return Ok(Some(self.session(calls, None, Some(base)))),
+                Ok(ahead) => return Ok(Some(self.session(as_mounted(calls), ahead, Some(base)))),
                 Err(e) => why = Err(format!("{}: {}", directory.display(), e.desc())),
             }
         }
@@ -253,7 +256,7 @@ impl Search<'_> {
 
     /// The limits that a leaf in `calls/` escapes: of our own cgroup and upwards, to where `calls/` branches off; and
     /// those of the session, which the command would have seen as its container's.
-    fn session(&self, calls: Dir, base: Option<&Path>) -> Place {
+    fn session(&self, calls: Dir, ahead: Option<u64>, base: Option<&Path>) -> Place {
         let ours = path::ancestors(self.own).take_while(|cgroup| {
             let shared = base.is_some_and(|b| path::is_within(b, cgroup) && b != *cgroup);
             !shared && (path::parent(cgroup).is_some() || base.is_some())
@@ -263,11 +266,27 @@ impl Search<'_> {
         Place::Session(Box::new(Session {
             above: ours.chain(elsewhere).filter_map(directory).collect(),
             origin: fnv(self.own.as_os_str().as_bytes()),
+            ahead,
             calls,
             shown: OnceLock::new(),
             budget: OnceLock::new(),
         }))
     }
+}
+
+/// Can calls be put in there? Then by how many leaves that were made ahead, or none if we are to make them.
+fn usable(calls: &Dir) -> Result<Option<u64>, Errno> {
+    match calls.writable() {
+        Ok(()) => Ok(None),
+        Err(e) => ahead::leaves(calls).map(Some).ok_or(e),
+    }
+}
+
+/// The same `calls/` as the helper mounted it, where its leaves' cgroup.procs can be written: that is how a process gets into
+/// one where clone3 isn't allowed.
+fn as_mounted(calls: Dir) -> Dir {
+    let id = |dir: &Dir| dir.identity().map(|i| i.id);
+    Dir::open(Path::new(MOUNTED_CALLS)).ok().filter(|dir| id(dir) == id(&calls)).unwrap_or(calls)
 }
 
 /// FNV-1a: to tell a few paths apart.

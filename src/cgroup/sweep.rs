@@ -31,6 +31,10 @@ pub struct Swept {
 
 /// Sweeps, unless somebody has within the last second.
 pub fn sweep(session: &Session) -> Swept {
+    if session.ahead.is_some() {
+        // Nothing can be taken off, removed, or noted there.
+        return Swept::default();
+    }
     let now = boottime();
     let (last, has_news) = news::swept(&session.calls);
     if !has_news && last.is_some_and(|last| now.saturating_sub(last) < EVERY_NS) {

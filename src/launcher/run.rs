@@ -15,9 +15,11 @@ use crate::log::record::{LeafName, Placement};
 use crate::sys::args::Args;
 use crate::sys::spawn::{self, Start};
 use crate::sys::{fault, fd, lifeboat, process, signal};
+use nix::fcntl::AtFlags;
+use nix::unistd::{AccessFlags, faccessat};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 /// Records a call that is done by becoming the shell.
@@ -133,7 +135,17 @@ fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
     };
     match error.raw_os_error() {
         // No such system call here, or a seccomp filter's answer to it: the child goes into its leaf by itself.
-        Some(libc::ENOSYS | libc::EPERM) => spawn::fork(&start),
+        Some(libc::ENOSYS | libc::EPERM) => {
+            if start.cgroup.is_some_and(|leaf| !may_join(leaf)) {
+                start.cgroup = None;
+                call.record.placement = Placement::Degraded;
+                note(
+                    &mut call.record,
+                    Some(format!("clone3: {error}, and cgroup.procs isn't ours to write")),
+                );
+            }
+            spawn::fork(&start)
+        }
         // No more processes or memory: a fork wouldn't do better.
         Some(libc::EAGAIN | libc::ENOMEM) => Err(error),
         _ if start.cgroup.is_none() => Err(error),
@@ -144,6 +156,11 @@ fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
             spawn::spawn(&start)
         }
     }
+}
+
+/// Can a process go into this cgroup by itself?
+fn may_join(leaf: BorrowedFd) -> bool {
+    faccessat(leaf, "cgroup.procs", AccessFlags::W_OK, AtFlags::empty()).is_ok()
 }
 
 /// What the child is to write to its oom_score_adj: the caller's and the policy's, never less than the caller's.

@@ -52,7 +52,17 @@ pub fn detached(directory: impl AsFd) -> Result<OwnedFd, Errno> {
 
 /// Sets attributes of a mount.
 pub fn restrict(mount: impl AsFd, attributes: u64) -> Result<(), Errno> {
-    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns: 0 };
+    change(mount, MountAttr { set: attributes, clear: 0, propagation: 0, userns: 0 })
+}
+
+/// A mount of the same that can be written, for ourselves: it isn't anywhere, and the one that is stays as it is.
+pub fn writable(mount: impl AsFd) -> Result<OwnedFd, Errno> {
+    let own = detached(mount)?;
+    change(&own, MountAttr { set: 0, clear: READ_ONLY, propagation: 0, userns: 0 })?;
+    Ok(own)
+}
+
+fn change(mount: impl AsFd, attr: MountAttr) -> Result<(), Errno> {
     // SAFETY: a valid descriptor, a constant path, and a structure as long as said, which is only read.
     Errno::result(unsafe {
         libc::syscall(

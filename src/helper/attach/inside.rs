@@ -5,14 +5,15 @@
 //! mounted was opened before.
 
 use super::peer::Peer;
+use super::strict::Opening;
 use crate::cgroup::dir::Dir;
 use crate::sys::capability::{Capability, keep_only};
 use crate::sys::mounting::{self, INERT, READ_ONLY};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid, write};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, read, setfsgid, setfsuid, unlinkat, write};
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -20,63 +21,74 @@ use std::os::fd::OwnedFd;
 /// What of root's powers is needed in there, once it is entered: mounting, and making the folder as its owner would.
 const NEEDED: [Capability; 4] =
     [Capability::SysAdmin, Capability::DacOverride, Capability::Setuid, Capability::Setgid];
-/// The child's exit status if everything was there already.
+/// The child's exit status if everything was there already, or all but the policy's latest.
 const THERE: u8 = 1;
 const FAILED: u8 = 2;
+const RENEWED: u8 = 3;
+
+/// What was done in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It has been mounted.
+    Mounted,
+    /// It was there.
+    There,
+    /// It was there, with another policy.
+    Renewed,
+}
 
 /// What is put into a container.
 pub struct Parcel {
     folder: OwnedFd,
     calls: OwnedFd,
+    /// What of a `calls/` that is read-only can be written: none where all of it can.
+    openings: Vec<Opening>,
     /// The id of `calls/`.
     id: u64,
+    policy: Vec<u8>,
 }
 
 impl Parcel {
     /// A folder in memory with the policy and `calls/`'s place in it, and a mount of `calls/` alone. `..` of that one is
-    /// itself: nothing above it can be reached from it.
-    pub fn of(calls: &Dir, policy: &[u8]) -> Result<Parcel> {
+    /// itself: nothing above it can be reached from it. With openings it is read-only but for these.
+    pub fn of(calls: &Dir, policy: &[u8], openings: Vec<Opening>) -> Result<Parcel> {
         let folder = mounting::tmpfs(&[(c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"16")])
             .context("a file system in memory can't be had")?;
         mkdirat(&folder, "calls", Mode::from_bits_truncate(0o755)).context("calls, in memory")?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let file =
-            openat(&folder, "policy", flags, Mode::from_bits_truncate(0o644)).context("policy, in memory")?;
-        let mut left = policy;
-        while !left.is_empty() {
-            left = &left[write(&file, left).context("policy, in memory")?..];
-        }
-        drop(file);
+        put(&folder, "policy", policy)?;
         mounting::restrict(&folder, READ_ONLY | INERT).context("mount_setattr")?;
         let mount = mounting::detached(calls).context("open_tree of calls/")?;
-        mounting::restrict(&mount, INERT).context("mount_setattr")?;
+        let attributes = if openings.is_empty() { INERT } else { READ_ONLY | INERT };
+        mounting::restrict(&mount, attributes).context("mount_setattr")?;
         let id = calls.identity().context("calls/")?.id;
-        Ok(Parcel { folder, calls: mount, id })
+        Ok(Parcel { folder, calls: mount, openings, id, policy: policy.to_vec() })
     }
 
-    /// Mounts it in the peer's mount namespace, if it isn't there. False if it was. `still` is asked last, just before the mount.
-    pub fn deliver(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<bool> {
+    /// Mounts it in the peer's mount namespace, if it isn't there. `still` is asked last, just before the mount.
+    pub fn deliver(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<Delivered> {
         let (status, said) = mounting::in_child(|| match self.inside(peer, still) {
-            Ok(true) => (0, String::new()),
-            Ok(false) => (THERE, String::new()),
+            Ok(Delivered::Mounted) => (0, String::new()),
+            Ok(Delivered::There) => (THERE, String::new()),
+            Ok(Delivered::Renewed) => (RENEWED, String::new()),
             Err(error) => (FAILED, format!("{error:#}")),
         })
         .context("no process for the mount can be had")?;
         match status {
-            0 => Ok(true),
-            THERE => Ok(false),
+            0 => Ok(Delivered::Mounted),
+            THERE => Ok(Delivered::There),
+            RENEWED => Ok(Delivered::Renewed),
             FAILED => bail!("in the container: {said}"),
             _ => bail!("the process that mounts came to an end by itself ({status})"),
         }
     }
 
-    fn inside(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<bool> {
+    fn inside(&self, peer: &Peer, still: impl Fn() -> Result<()>) -> Result<Delivered> {
         mounting::enter_mounts(peer).context("its mount namespace can't be entered")?;
         let root = File::open("/").context("its /")?;
         let run = folder(&root, c"run")?;
         let place = folder(&run, c"agentsh")?;
         if self.is_at(&place) {
-            return Ok(false);
+            return Ok(if self.renew(&place)? { Delivered::Renewed } else { Delivered::There });
         }
         still()?;
         keep_only(&NEEDED).context("capabilities can't be given up")?;
@@ -85,6 +97,37 @@ impl Parcel {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let inner = openat(&self.folder, "calls", flags, Mode::empty()).context("/run/agentsh/calls")?;
         mounting::mount_onto(&self.calls, &inner).context("/run/agentsh/calls can't be mounted")?;
+        for opening in &self.openings {
+            let shown = || format!("/run/agentsh/calls/{}", opening.place.to_string_lossy());
+            let place = openat(
+                &self.calls,
+                opening.place.as_c_str(),
+                OFlag::O_PATH | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            );
+            mounting::mount_onto(&opening.mount, place.with_context(shown)?).with_context(shown)?;
+        }
+        Ok(Delivered::Mounted)
+    }
+
+    /// Puts the policy in place of another one; launchers see one of the two. True if it was another.
+    fn renew(&self, place: &OwnedFd) -> Result<bool> {
+        let shown = "/run/agentsh/policy";
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut there = vec![0; self.policy.len() + 1];
+        let mut have = 0;
+        let file = openat(place, "policy", flags, Mode::empty()).context(shown)?;
+        while let n @ 1.. = read(&file, &mut there[have..]).context(shown)? {
+            have += n;
+        }
+        if there[..have] == self.policy {
+            return Ok(false);
+        }
+        let folder = mounting::writable(place).context("a writable mount of /run/agentsh")?;
+        // Of one that was interrupted.
+        let _ = unlinkat(&folder, "policy.new", UnlinkatFlags::NoRemoveDir);
+        put(&folder, "policy.new", &self.policy)?;
+        renameat(&folder, "policy.new", &folder, "policy").context(shown)?;
         Ok(true)
     }
 
@@ -94,6 +137,18 @@ impl Parcel {
         let ours = fstat(&self.calls).map(|s| (s.st_dev, s.st_ino));
         ours.is_ok_and(|(_, id)| id == self.id) && fstat(&calls).map(|s| (s.st_dev, s.st_ino)) == ours
     }
+}
+
+/// Makes a file in a folder of ours.
+fn put(folder: &OwnedFd, name: &str, bytes: &[u8]) -> Result<()> {
+    let shown = || format!("{name}, in memory");
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let file = openat(folder, name, flags, Mode::from_bits_truncate(0o644)).with_context(shown)?;
+    let mut left = bytes;
+    while !left.is_empty() {
+        left = &left[write(&file, left).with_context(shown)?..];
+    }
+    Ok(())
 }
 
 /// Opens a folder of the container, made if need be: as root, or as whoever owns the one that it lies in, where root is

@@ -10,16 +10,19 @@ mod container;
 mod find;
 mod inside;
 mod peer;
+mod strict;
 
 use crate::cgroup::dir::Dir;
+use crate::cgroup::limits::{self, Context as Around, Shown};
 use crate::cgroup::session::{self, Spec};
-use crate::cgroup::{delegate, mark, meminfo, mount};
+use crate::cgroup::{ahead, delegate, mark, meminfo, mount};
+use crate::policy::compiled::Policy;
 use crate::policy::place::LoadEnv;
 use crate::policy::{compile, store};
 use crate::sys::capability::{Capability, keep_only};
 use anyhow::{Context, Result, anyhow, bail};
 pub use ask::{REQUEST, SOCKET, container_of, reply};
-use inside::Parcel;
+use inside::{Delivered, Parcel};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstat;
@@ -45,7 +48,7 @@ const MOST_PEERS: usize = 4096;
 
 /// Give a running container its own calls/: its processes are moved to agent/ in its cgroup, calls/ is made beside it with
 /// what the container's limit leaves, and mounted in the container at /run/agentsh, with the policy. Nothing stays
-/// running. Doing it again renews the limits.
+/// running. Doing it again renews the limits and the policy.
 ///
 /// Needs root on the host, and Linux 5.12. Not for containers with CAP_SYS_ADMIN or CAP_DAC_READ_SEARCH: they get past
 /// any mount.
@@ -57,6 +60,13 @@ pub struct Args {
     /// Who runs calls there, as the host counts, if not who its first process runs as.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
+    /// Make the leaves of its calls ahead, with limits that not even root in the container can change. A call then has the
+    /// limits of its class and no memory.high; hints aren't followed. Needs cgroup v2 mounted with nsdelegate, as systemd does.
+    #[arg(long)]
+    strict: bool,
+    /// With --strict: so many leaves of each class, and calls of it at once that have one; the first time decides.
+    #[arg(long, value_name = "NUMBER", default_value_t = strict::LEAVES, requires = "strict", value_parser = clap::value_parser!(u64).range(1..=strict::MOST))]
+    leaves: u64,
     /// Be a container engine's hook: which container it is comes by stdin (OCI's state). Never fails the container.
     #[arg(long, conflicts_with_all = ["container", "uid"])]
     hook: bool,
@@ -82,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.guest {
         let connection = std::io::stdin().as_fd().try_clone_to_owned().context("stdin")?;
         let connection = UnixStream::from(connection);
-        let result = ask::guest(&connection).and_then(|peer| attach(&peer, None));
+        let result = ask::guest(&connection).and_then(|peer| attach(&peer, args));
         match &result {
             // Where that is on the host is nothing to the container.
             Ok((spec, _)) => reply(&connection, true, &said(spec)),
@@ -93,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.hook {
         // It stands in the way of the container's start, and whatever it lacks the container must run.
         let state = std::io::stdin().lock();
-        if let Err(error) = find::by_state(state).and_then(|pid| attach(&Peer::of(pid)?, None)) {
+        if let Err(error) = find::by_state(state).and_then(|pid| attach(&Peer::of(pid)?, args)) {
             eprintln!("agentsh-helper: the container has no calls/: {error:#}");
         }
         return Ok(());
@@ -104,13 +114,13 @@ pub fn run(args: &Args) -> Result<()> {
         Ok(pid) if pid > 0 && wanted.len() < 12 => pid,
         _ => find::by_name(&root()?, wanted)?,
     };
-    let (spec, how) = attach(&Peer::of(pid)?, args.uid)?;
+    let (spec, how) = attach(&Peer::of(pid)?, args)?;
     println!("{}, {how}", said(&spec));
     Ok(())
 }
 
 /// Attaches the container of this process. Gives its limits, and where what was done.
-fn attach(peer: &Peer, uid: Option<u32>) -> Result<(Spec, String)> {
+fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     let pid = peer.pid;
     let status = peer.status()?;
     if peer.shares("mnt")? {
@@ -128,23 +138,42 @@ fn attach(peer: &Peer, uid: Option<u32>) -> Result<(Spec, String)> {
         );
     }
     let base = open(&root, &cgroup)?;
-    refuse_those_who_get_past(&base)?;
-    let spec = arrange(&base)?;
-    engine_may_enter(&base)?;
-    let user = uid.unwrap_or(status.uid);
-    if user != 0 {
-        let gid = uid.map_or(status.gid, |_| crate::ctl::run::group_of(user).as_raw());
-        session::hand_over(&base, Uid::from_raw(user), Gid::from_raw(gid))?;
+    // What was made strict stays so.
+    let strict = args.strict || base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
+    refuse_those_who_get_past(&base, strict)?;
+    if strict {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+        strict::refuse_what_does_not_hold(peer, &mounts)?;
     }
+    let (spec, policy, around) = arrange(&base)?;
+    engine_may_enter(&base)?;
+    let user = args.uid.unwrap_or(status.uid);
+    let user = (user != 0).then(|| {
+        let gid = args.uid.map_or(status.gid, |_| crate::ctl::run::group_of(user).as_raw());
+        (Uid::from_raw(user), Gid::from_raw(gid))
+    });
     let calls = base.child("calls").with_context(|| format!("{}/calls", base.path().display()))?;
-    let parcel = Parcel::of(&calls, &policy()?)?;
+    let openings = match strict {
+        true => strict::furnish(&calls, &policy, &around, args.leaves, user)?,
+        false => Vec::new(),
+    };
+    match user {
+        Some((uid, gid)) if strict => strict::hand_over(&base, uid, gid)?,
+        Some((uid, gid)) => session::hand_over(&base, uid, gid)?,
+        None => {}
+    }
+    let parcel = Parcel::of(&calls, &compiled()?, openings)?;
     let agent = cgroup.join("agent");
     let still = || match peer.cgroup()? {
         now if now.starts_with(&agent) => Ok(()),
         now => bail!("process {pid} has gone to {} meanwhile", now.display()),
     };
     still()?;
-    let how = if parcel.deliver(peer, still)? { "mounted" } else { "mounted already" };
+    let how = match parcel.deliver(peer, still)? {
+        Delivered::Mounted => "mounted",
+        Delivered::There => "mounted already",
+        Delivered::Renewed => "mounted already, its policy renewed,",
+    };
     Ok((spec, format!("{how} at /run/agentsh from {}/calls", base.path().display())))
 }
 
@@ -197,10 +226,10 @@ fn open(root: &Dir, cgroup: &Path) -> Result<Dir> {
 
 /// No process of the container may be able to reach past the mount; what an engine adds later with more powers than the
 /// container has is the host's doing.
-fn refuse_those_who_get_past(base: &Dir) -> Result<()> {
+fn refuse_those_who_get_past(base: &Dir, strict: bool) -> Result<()> {
     for pid in find::processes(base)?.into_iter().take(MOST_PEERS) {
         // It may have ended meanwhile.
-        let Ok(Some(power)) = Peer::of(pid).and_then(|peer| peer.gets_past_mounts()) else { continue };
+        let Ok(Some(power)) = Peer::of(pid).and_then(|peer| peer.gets_past_mounts(strict)) else { continue };
         bail!(
             "process {pid} of the container has {power}, by which it gets past any mount: start the container without it"
         );
@@ -208,12 +237,14 @@ fn refuse_those_who_get_past(base: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first.
-fn arrange(base: &Dir) -> Result<Spec> {
+/// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first. Gives what a call has around it.
+fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
     let above = base.path().ancestors().skip(1).map_while(|p| Dir::open(p).ok()?.read_max("memory.max").ok());
-    let limit = base.read_max("memory.max").unwrap_or(None);
+    let (limit, above) = (base.read_max("memory.max").unwrap_or(None), above.flatten().min());
     let policy = store::load(&LoadEnv::bare(0)).policy;
-    let spec = Spec::of(Some(&policy.session), limit, above.flatten().min(), meminfo::available());
+    let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
+    let shown = Shown { high: None, max: limits::least(limit, above) };
+    let around = Around { shown, budget: spec.budget, available: spec.available };
     delegate::set_up_as(base, &spec).map_err(|why| anyhow!(why))?;
     base.set_mark(mark::SESSION, mark::BY_HELPER).context("user.agentsh.session")?;
     // So that calls made without end end somewhere; what the engine has set is the engine's.
@@ -221,7 +252,7 @@ fn arrange(base: &Dir) -> Result<Spec> {
         let most = u64::from(spec.max_leaves) + 2;
         base.write_u64("cgroup.max.descendants", most).context("cgroup.max.descendants")?;
     }
-    Ok(spec)
+    Ok((spec, policy, around))
 }
 
 /// A user's own engine puts what it starts later (`podman exec`) where the container's first process is: that must be the
@@ -240,7 +271,7 @@ fn engine_may_enter(base: &Dir) -> Result<()> {
 }
 
 /// The host's policy, compiled.
-fn policy() -> Result<Vec<u8>> {
+fn compiled() -> Result<Vec<u8>> {
     let env = LoadEnv::bare(0);
     let (inputs, _) = store::inputs(&env, &mut Vec::new());
     let outcome = compile::compile(&inputs);

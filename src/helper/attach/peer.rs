@@ -83,6 +83,11 @@ impl Peer {
         Status::of(&self.read("status")?).ok_or_else(|| anyhow!("/proc/{}/status has another form", self.pid))
     }
 
+    /// The mounts that it sees, as /proc/PID/mountinfo has them.
+    pub fn mounts(&self) -> Result<String> {
+        self.read("mountinfo")
+    }
+
     /// Is it in the namespace of this kind (`mnt`, `pid`, `user` …) that we are in?
     pub fn shares(&self, kind: &str) -> Result<bool> {
         let of = |who: &str| {
@@ -94,11 +99,12 @@ impl Peer {
         Ok(same)
     }
 
-    /// Why no mount may be put where this process can reach it; none if it may.
-    pub fn gets_past_mounts(&self) -> Result<Option<&'static str>> {
+    /// Why no mount may be put where this process can reach it; none if it may. A read-only one (`strict`) whoever may mount
+    /// at all could make writable.
+    pub fn gets_past_mounts(&self, strict: bool) -> Result<Option<&'static str>> {
         let status = self.status()?;
         // In a user namespace of its own they say nothing about file systems that aren't that namespace's.
-        Ok(if self.shares("user")? { status.past_mounts() } else { None })
+        Ok(if strict || self.shares("user")? { status.past_mounts() } else { None })
     }
 
     fn read(&self, file: &str) -> Result<String> {

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Containers that can't write their cgroups, given calls/ by `agentsh-helper attach`: everything as in containers.py; and
-once that is done no helper is needed."""
+"""Containers that can't write their cgroups, given calls/ by `agentsh-helper attach`: everything as in containers.py."""
 # kernels: lts
 # mem: 2048
 # timeout: 900
@@ -8,16 +7,15 @@ once that is done no helper is needed."""
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from driven import MEMORY, Running, leaf, same  # noqa: E402
+from driven import MEMORY, Running, everything  # noqa: E402
 from roots import PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
 from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
+from sessions import policy as put_policy  # noqa: E402
 
 HELPER = program("agentsh-helper")
 
@@ -39,14 +37,6 @@ def attached(what, running, *arguments):
     return group
 
 
-def everything(what, running, *arguments):
-    """One container: attached, the same results, leaves, limits, feedback."""
-    attached(what, running, *arguments)
-    log = same(what, running)
-    report(f"{what}: every call was in a leaf", all(r["leaf"] for r in log), [r["degraded"] for r in log])
-    leaf(what, running)
-
-
 def again(running):
     """A second time: nothing is made or mounted twice."""
     group = os.path.dirname(cgroup_of(running.pid))
@@ -54,35 +44,16 @@ def again(running):
     done = attach(running.container[:12])
     equal("by the beginning of its id, and again: it is there", done.stdout, f"{MEMORY // 2} MiB for calls, mounted already at /run/agentsh from {group}/calls\n")
     equal("nothing is mounted twice", read("/proc", str(running.pid), "mountinfo"), before)
-    policy = running(False, ["cat /run/agentsh/policy | wc -c", "echo x >/run/agentsh/policy", "mkdir /run/agentsh/x"])[0]
+    _, policy, _ = running(["cat /run/agentsh/policy | wc -c", "echo x >/run/agentsh/policy", "mkdir /run/agentsh/x"])
     report("the policy is there", int(policy[0][1].split()[1]) > 100, policy)
     equal("and can't be written, nor anything beside it", [said[0] for said in policy[1:3]], ["1", "1"])
-
-
-def without_helper(running):
-    """200 calls, and every helper that runs is killed in the middle of them."""
-    commands = [f"echo {n}; exit {n % 7}" for n in range(200)]
-    helpers = [subprocess.Popen([HELPER, "serve"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-    helpers.append(subprocess.Popen([HELPER, "attach", str(running.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    marker = "touch /out/half"
-    commands.insert(100, marker)
-
-    def kill():
-        report("the calls came to their middle", until(lambda: os.path.exists(f"{running.out}/half"), 200))
-        for helper in helpers:
-            helper.send_signal(signal.SIGKILL)
-            helper.wait(20)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    said, log = running(False, commands)
-    killer.join(30)
-    expected = [["0"] if c == marker else [str(int(c.split()[-1])), f"out: {c.split()[1][:-1]}"] for c in commands] + [["end"]]
-    wrong = [(a, b) for a, b in zip(said, expected) if a != b]
-    report("200 calls, helpers killed in the middle: every command right", said == expected, wrong[:3])
-    equal("and in a leaf", sum(1 for r in log if r["leaf"]), len(commands))
-    halves = [sorted(r["duration_us"] for r in part)[len(part) // 2] for part in (log[:100], log[101:])]
-    print(f"# median of a call: {halves[0]} us before, {halves[1]} us after", flush=True)
+    put_policy("classes:\n  explore:\n    pids.max: 77\n")
+    done = attach(running.pid)
+    equal("attached again with another policy: it is renewed", done.stdout, f"{MEMORY // 2} MiB for calls, mounted already, its policy renewed, at /run/agentsh from {group}/calls\n")
+    equal("without a mount more", read("/proc", str(running.pid), "mountinfo"), before)
+    look = 'cat "$CALLS/$(sed s,.*/,, /proc/self/cgroup)/pids.max"; ls /run/agentsh'
+    equal("and in force at once", running([look])[1][:1], [["0", "out: 77", "out: calls", "out: policy"]])
+    put_policy("")
 
 
 def refusals(podman, root):
@@ -124,7 +95,7 @@ def by_annotation(root):
     for annotation, there in ((("--annotation", "agentsh=attach"), True), ((), False)):
         running = Running(podman, ("--rootfs", root), "sh", *annotation)
         group = cgroup_of(running.pid)
-        equal(f"started with {annotation}: it has calls/ or not", (group.endswith("/agent"), running(False, ["true"])[1][0]["leaf"] is not None), (there, there))
+        equal(f"started with {annotation}: it has calls/ or not", (group.endswith("/agent"), running(["true"])[2][0]["leaf"] is not None), (there, there))
         running.end()
 
 
@@ -134,19 +105,22 @@ def main():
     small, large = busybox(), debian()
     podman = Podman()
     debians = Running(podman, ("--rootfs", large), "bash")
+    attached("Debian", debians)
     everything("Debian", debians)
     again(debians)
-    without_helper(debians)
     debians.end()
     bare = Running(podman, ("--rootfs", small), "sh", "--security-opt", "mask=/sys/fs/cgroup")
+    attached("busybox, no cgroup file system at all", bare)
     everything("busybox, no cgroup file system at all", bare)
     bare.end()
     frozen = Running(podman, ("--rootfs", large), "bash", "--read-only", "--user", "1000")
+    attached("a read-only root, uid 1000", frozen)
     everything("a read-only root, uid 1000", frozen)
     frozen.end()
     run("cp", "-a", large, f"{large}-{USER}")
     run("chown", "-R", f"{USER}:{USER}", f"{large}-{USER}")
     rootless = Running(Podman(USER, delegated()), ("--rootfs", f"{large}-{USER}"), "bash", "--cgroups", "split")
+    attached("rootless", rootless)
     everything("rootless", rootless)
     rootless.end()
     by_annotation(small)

@@ -12,13 +12,15 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from driven import MEMORY, Running  # noqa: E402
-from roots import OPT, PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
-from sessions import MIB, POOL, equal, event, program, read, report, run  # noqa: E402
+from driven import MEMORY, Running, refused  # noqa: E402
+from roots import OPT, PLACE, USER, Podman, busybox, cgroup_of, delegated, opt  # noqa: E402
+from sessions import MIB, POOL, equal, event, policy, program, read, report, run  # noqa: E402
 
 HELPER = program("agentsh-helper")
 SHELL = "/opt/agentsh/libexec/bash"
 VICTIM = f"{POOL}/victim"
+# The policy's, so that the end of it is soon reached.
+LEAVES = 200
 
 
 def attach(pid):
@@ -30,16 +32,12 @@ class Attacker:
     """A container with calls/, and a shell of root's in it that isn't under test."""
 
     def __init__(self, what, podman, where, name, *options):
-        self.what, self.podman = what, podman
+        self.what = what
         self.running = Running(podman, where, name, *options)
+        self.tries = self.running.tries
         self.group = cgroup_of(self.running.pid)
         done = attach(self.running.pid)
         equal(f"{what}: the attacker has its calls/", done.returncode, 0)
-
-    def tries(self, script, *options):
-        """What a script says."""
-        done = self.podman("exec", *options, self.running.container, SHELL, "-c", script)
-        return (done.stdout + done.stderr).strip()
 
     def ids(self):
         """What it would like to open: the whole tree, its own container, a session of another."""
@@ -51,8 +49,9 @@ def by_handle(attacker):
     what = attacker.what
     own = run(f"{OPT}/libexec/handles", "/sys/fs/cgroup", *attacker.ids()).stdout
     report(f"{what}: the handles are right: the host's root opens all four", own.count("itself") == 4 and own.count("opened") >= 4, own)
-    for directory in ("/run/agentsh/calls", "/"):
-        said = attacker.tries(f"/opt/agentsh/libexec/handles {directory} {' '.join(attacker.ids())}")
+    directories = ("/run/agentsh/calls", "/")
+    tried = attacker.tries(*(f"/opt/agentsh/libexec/handles {place} {' '.join(attacker.ids())}" for place in directories))
+    for directory, said in zip(directories, tried):
         report(f"{what}: none is opened by a handle, from {directory}", said.count("itself") == 4 and "opened" not in said, said)
 
 
@@ -60,8 +59,7 @@ def upwards(attacker):
     """`..`, other paths, other mounts."""
     what, group = attacker.what, attacker.group
     before = {path: read(path) for path in (f"{group}/memory.max", f"{group}/cgroup.max.descendants", f"{VICTIM}/memory.max")}
-    said = attacker.tries("cd /run/agentsh/calls/.. && pwd -P; cat memory.max cgroup.procs; echo max >memory.max; echo *")
-    report(f"{what}: .. of calls/ is the helper's folder, with nothing of a cgroup in it", "calls policy" in said and said.count("No such file") == 2, said)
+    above = "cd /run/agentsh/calls/.. && pwd -P; /opt/agentsh/libexec/busybox cat memory.max cgroup.procs; echo max >memory.max; echo *"
     ways = (
         "BOX mount -o remount,rw /sys/fs/cgroup",
         "BOX mount -t cgroup2 none /tmp",
@@ -73,14 +71,17 @@ def upwards(attacker):
         "BOX mkdir /sys/fs/cgroup/x",
         "echo max >/proc/1/root/run/agentsh/calls/../memory.max",
         "echo x >/run/agentsh/policy",
+        "echo $$ >/sys/fs/cgroup/agent/cgroup.procs",
+        "echo $$ >/run/agentsh/calls/../cgroup.procs",
+        f"echo $$ >/run/agentsh/calls/../../../../..{VICTIM}/cgroup.procs",
+        f"echo $$ >/proc/1/root{VICTIM}/calls/cgroup.procs",
         "BOX ln -s / /run/agentsh/calls/x",
     )
     inner = "BOX mount -t cgroup2 none /tmp && echo max >/tmp/memory.max"
-    for way in (*ways, f"BOX unshare -r -m {SHELL} -c '{inner}'"):
-        said = attacker.tries(f"{way} && echo WENT".replace("BOX", "/opt/agentsh/libexec/busybox"))
-        # It was the kernel that said no, and not a program that isn't there or wants other options.
-        real = not any(word in said for word in ("WENT", "not found", "Usage", "invalid option"))
-        report(f"{what}: `{way}` doesn't go", real and said, said)
+    ways = (*ways, f"BOX unshare -r -m {SHELL} -c '{inner}'")
+    said, *tried = attacker.tries(above, *(f"{way} && echo WENT".replace("BOX", "/opt/agentsh/libexec/busybox") for way in ways))
+    report(f"{what}: .. of calls/ is the helper's folder, with nothing of a cgroup in it", "calls policy" in said and said.count("No such file") == 2, said)
+    refused(what, ways, tried)
     equal(f"{what}: the limits outside are as they were", {path: read(path) for path in before}, before)
 
 
@@ -90,7 +91,7 @@ def budget(attacker):
     attacker.tries("for f in memory.max memory.high memory.swap.max pids.max; do echo max >/run/agentsh/calls/$f; done")
     print(f"# {what}: calls/memory.max is now {read(group, 'calls/memory.max')}", flush=True)
     before = event(group, "memory.events", "oom_kill")
-    said, _ = attacker.running(False, ["dd if=/dev/zero of=/dev/null bs=900M count=1; true # pytest", "echo alive"])
+    _, said, _ = attacker.running(["dd if=/dev/zero of=/dev/null bs=900M count=1; true # pytest", "echo alive"])
     equal(f"{what}: more than the container's limit isn't had", said[:1][0][:1], ["137"])
     equal(f"{what}: the container lives", said[1:2], [["0", "out: alive"]])
     report(f"{what}: it was the kernel that ended the call", event(group, "memory.events", "oom_kill") > before)
@@ -101,8 +102,8 @@ def budget(attacker):
 def other_sessions(attacker):
     """AGENTSH_SESSION, marks and moves."""
     what = attacker.what
-    for name in (VICTIM, "victim", "/agentsh/victim", "../../agentsh/victim", "/run/agentsh/calls/../.."):
-        attacker.tries(f"AGENTSH_SESSION={name} AGENTSH_LOG=/out/forged.jsonl /bin/{attacker.running.name} -c 'echo $AGENTSH_SESSION'")
+    names = (VICTIM, "victim", "/agentsh/victim", "../../agentsh/victim", "/run/agentsh/calls/../..")
+    attacker.tries(*(f"AGENTSH_SESSION={name} AGENTSH_LOG=/out/forged.jsonl /bin/{attacker.running.name} -c 'echo $AGENTSH_SESSION'" for name in names))
     with open(f"{attacker.running.out}/forged.jsonl", encoding="utf-8") as file:
         lines = file.read()
     equal(f"{what}: every call stays in the container's session", (lines.count('"session":"container"'), lines.count('"leaf":"')), (5, 5))
@@ -110,14 +111,35 @@ def other_sessions(attacker):
     equal(f"{what}: the other session has no leaf and no process", (seen, read(VICTIM, "cgroup.procs"), event(VICTIM, "cgroup.events", "populated")), ([], "", 0))
 
 
+def marks(attacker):
+    """agentsh's own marks, forged: on calls/, on a leaf, and on a cgroup that is to be taken for a session."""
+    what, group = attacker.what, attacker.group
+    inner = "/run/agentsh/calls/inner"
+    said, _ = attacker.tries(
+        f"/opt/agentsh/libexec/busybox mkdir -p {inner}/agent {inner}/calls && /opt/agentsh/libexec/marks /run/agentsh/calls /run/agentsh/calls/explore-0 {inner}",
+        f"AGENTSH_SESSION={inner} AGENTSH_LOG=/out/inner.jsonl /bin/{attacker.running.name} -c 'echo x'",
+    )
+    seen = [line for line in said.splitlines() if line.endswith(" set")]
+    report(f"{what}: it can set them, but not the trusted one", len(seen) == 27 and said.count("trusted.delegate Operation not permitted") == 3, said)
+    _, said, log = attacker.running(["ls / >/dev/null; echo fine; exit 3", "echo again"])
+    equal(f"{what}: with its marks forged a call does what it should", said, [["3", "out: fine"], ["0", "out: again"], ["end"]])
+    equal(f"{what}: in the container's own leaves", [(r["session"], r["leaf"]) for r in log], [("container", "explore-0")] * 2)
+    known = run(HELPER, "status", "--json").stdout
+    ids = [str(os.stat(f"{group}/{name}").st_ino) for name in ("calls", "calls/inner", "calls/explore-0")]
+    report(f"{what}: the helper knows of no session more", not any(f'"id":{number}' in known.replace(" ", "") for number in ids), known)
+    done = attach(attacker.running.pid)
+    report(f"{what}: attaching again takes the mark of --strict for what it is", done.returncode == 3 and "can write, at /run/agentsh/calls" in done.stderr, done)
+    attacker.tries(f"/opt/agentsh/libexec/busybox rmdir {inner}/agent {inner}/calls {inner}")
+
+
 def flood(attacker):
     """As many cgroups as it can make."""
     what, group = attacker.what, attacker.group
-    # The policy's max_leaves is 1024.
-    said = attacker.tries("cd /run/agentsh/calls && /opt/agentsh/libexec/busybox mkdir x-{1..1100} 2>&1 | tail -n 1")
+    last = LEAVES + 50
+    (said,) = attacker.tries(f"cd /run/agentsh/calls && /opt/agentsh/libexec/busybox mkdir x-{{1..{last}}} 2>&1 | /opt/agentsh/libexec/busybox tail -n 1")
     count = event(group, "cgroup.stat", "nr_descendants")
-    report(f"{what}: cgroups come to an end", 1000 < count <= 1026 and "x-1100" in said, (count, said))
-    said, log = attacker.running(False, ["echo fine; exit 3"])
+    report(f"{what}: cgroups come to an end", count == LEAVES + 2 and f"x-{last}" in said, (count, said))
+    _, said, log = attacker.running(["echo fine; exit 3"])
     report(f"{what}: and a call does what it should also then", said[:1] == [["3", "out: fine"]], (said, log))
     attacker.tries("cd /run/agentsh/calls && /opt/agentsh/libexec/busybox rmdir x-*")
 
@@ -137,8 +159,10 @@ def paths(podman, root):
 def main():
     """The case."""
     opt()
-    run("gcc", "-static", "-O1", "-o", f"{OPT}/libexec/handles", f"{HERE}/handles.c", seconds=120)
-    small, large = busybox(), debian()
+    for name in ("handles", "marks"):
+        run("gcc", "-static", "-O1", "-o", f"{OPT}/libexec/{name}", f"{HERE}/{name}.c", seconds=120)
+    small = busybox()
+    policy(f"session:\n  max_leaves: {LEAVES}\n")
     run(HELPER, "session", "victim", "--memory-max", "100M")
     podman = Podman()
     attacker = Attacker("root", podman, ("--rootfs", small), "sh")
@@ -147,10 +171,11 @@ def main():
     budget(attacker)
     other_sessions(attacker)
     flood(attacker)
+    marks(attacker)
     attacker.running.end()
-    run("cp", "-a", large, f"{large}-{USER}")
-    run("chown", "-R", f"{USER}:{USER}", f"{large}-{USER}")
-    mine = Attacker("root of a user's", Podman(USER, delegated()), ("--rootfs", f"{large}-{USER}"), "bash", "--cgroups", "split")
+    run("cp", "-a", small, f"{small}-{USER}")
+    run("chown", "-R", f"{USER}:{USER}", f"{small}-{USER}")
+    mine = Attacker("root of a user's", Podman(USER, delegated()), ("--rootfs", f"{small}-{USER}"), "sh", "--cgroups", "split")
     by_handle(mine)
     upwards(mine)
     other_sessions(mine)

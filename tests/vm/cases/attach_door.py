@@ -97,7 +97,7 @@ def main():
     done = ask(podman, first)
     equal("a container asks and gets its calls/", (done.returncode, done.stdout), (0, "320 MiB for calls\n"))
     equal("its processes are in agent/", cgroup_of(first.pid), f"{group}/agent")
-    equal("its calls in leaves", [r["leaf"] for r in first(False, ["ls"])[1]], ["explore-0"])
+    equal("its calls in leaves", [r["leaf"] for r in first(["ls"])[2]], ["explore-0"])
 
     refused = answer(knock(REQUEST))
     report("a process of the host gets nothing", refused is not None and refused[0] == 0, refused)
@@ -120,7 +120,7 @@ def main():
 
     server.send_signal(signal.SIGKILL)
     server.wait(20)
-    equal("without serve the container's calls go on as before", [r["leaf"] for r in second(False, ["ls"])[1]], ["explore-0"])
+    equal("without serve the container's calls go on as before", [r["leaf"] for r in second(["ls"])[2]], ["explore-0"])
     server = serve()
     third = container(podman, root)
     equal("a new serve serves new containers", ask(podman, third).returncode, 0)

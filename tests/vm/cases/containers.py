@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from driven import LEAF, MEMORY, Fresh, leaf, same  # noqa: E402
+from driven import LEAF, MEMORY, Fresh, everything  # noqa: E402
 from roots import OPT, PLACE, USER, Podman, busybox, debian, delegated, opt  # noqa: E402
 from sessions import MIB, equal, report, run  # noqa: E402
 
@@ -51,23 +51,17 @@ def main():
     report("an image is made of the busybox root", imported.returncode == 0, imported)
 
     in_debian, in_image = ("--rootfs", large), ("agentsh-busybox",)
-    debians = Fresh(podman, in_debian, "bash", *WRITABLE)
-    same("Debian", debians)
-    leaf("Debian", debians)
-    images = Fresh(podman, in_image, "sh", *WRITABLE)
-    same("busybox without bash", images)
-    leaf("busybox without bash", images)
-    frozen = Fresh(podman, in_debian, "bash", *WRITABLE, "--read-only")
-    same("a read-only root", frozen)
-    leaf("a read-only root", frozen)
-    log = same("uid 1000", Fresh(podman, in_debian, "bash", *WRITABLE, "--user", "1000"))
+    debians, images = Fresh(podman, in_debian, "bash", *WRITABLE), Fresh(podman, in_image, "sh", *WRITABLE)
+    debians.apart = images.apart = True
+    everything("Debian", debians)
+    everything("busybox without bash", images)
+    everything("a read-only root", Fresh(podman, in_debian, "bash", *WRITABLE, "--read-only"))
+    log = everything("uid 1000", Fresh(podman, in_debian, "bash", *WRITABLE, "--user", "1000"), in_leaf=False)
     report("uid 1000 in root's container has no leaf, and the log says why", all(r["degraded"] for r in log), log[:1])
     rootless = Podman(USER, delegated())
     run("cp", "-a", large, f"{large}-{USER}")
     run("chown", "-R", f"{USER}:{USER}", f"{large}-{USER}")
-    mine = Fresh(rootless, ("--rootfs", f"{large}-{USER}"), "bash", *WRITABLE, "--cgroups", "split")
-    same("rootless", mine)
-    leaf("rootless", mine)
+    everything("rootless", Fresh(rootless, ("--rootfs", f"{large}-{USER}"), "bash", *WRITABLE, "--cgroups", "split"))
     crun(small)
 
 

@@ -25,22 +25,30 @@ COMMANDS = (
     "for a in cat ls sed sort wc; do $a /nonexistent >/dev/null 2>&1; echo $a $?; done </dev/null",
 )
 LEAF = 'for f in memory.high memory.max pids.max cpu.weight; do cat "$CALLS/$(sed s,.*/,, /proc/self/cgroup)/$f"; done'
+# Between the answers to several attempts.
+MARK = "@@ next @@"
 OUT_OF_MEMORY = "dd if=/dev/zero of=/dev/null bs=600M count=1"
 
-# Runs in the container, by a shell that isn't under test. Each command: its status and output.
+# Runs in the container, by a shell that isn't under test. Each command, by the real shell or by agentsh in its place: its
+# status and output. No program is started for an output that is empty: starting one is what takes the time here.
 DRIVER = r"""
 call() {
-    (exec -a "$NAME" "$SHELL_UNDER_TEST" -c "$1") >/out/out 2>/out/err
-    status=$?
-    echo "== $status"; sed 's/^/out: /' /out/out; sed 's/^/err: /' /out/err
+    (exec -a "$NAME" "$shell" -c "$1") >/out/out 2>/out/err
+    echo "== $?"
+    [ ! -s /out/out ] || sed 's/^/out: /' /out/out
+    [ ! -s /out/err ] || sed 's/^/err: /' /out/err
 }
-while IFS= read -r command; do call "$command"; done </case/commands
-echo "== end"
+all() {
+    while IFS= read -r command; do call "$command"; done <"$1"
+    echo "== end"
+}
+shell=$REAL; all /case/plain
+shell=$NAME; all /case/commands
 """
 
 
 class Player:
-    """Runs commands in containers by the driver: (plain or agentsh, commands) -> what was said, and the log's lines."""
+    """Runs commands in containers by the driver: what each said, and the log's lines."""
 
     def __init__(self, podman, name, calls):
         self.podman, self.name, self.calls = podman, name, calls
@@ -58,39 +66,47 @@ class Player:
         """agentsh in place of the shell."""
         return ["-v", f"{OPT}/bin/{self.name}:/bin/{self.name}:ro"]
 
-    def variables(self, plain):
-        """The driver's environment: agentsh in place of /bin/NAME, or what is called directly without it."""
-        real = f"/opt/agentsh/libexec/{self.name}" if plain else f"/bin/{self.name}"
-        variables = {"NAME": f"/bin/{self.name}", "SHELL_UNDER_TEST": real, "CALLS": self.calls}
-        variables["AGENTSH_LOG"] = "/out/calls.jsonl"
+    def variables(self):
+        """The driver's environment: agentsh in place of /bin/NAME, and what is called directly without it."""
+        real = f"/opt/agentsh/libexec/{self.name}"
+        variables = {"NAME": f"/bin/{self.name}", "REAL": real, "CALLS": self.calls, "AGENTSH_LOG": "/out/calls.jsonl"}
         return [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
 
-    def play(self, commands, *arguments):
-        """Runs podman with these arguments and the driver."""
+    def play(self, plain, ours, *arguments):
+        """Runs podman with these arguments and the driver: commands without agentsh, commands with it."""
         for name in os.listdir(self.out):
             os.unlink(f"{self.out}/{name}")
-        with open(f"{self.case}/commands", "w", encoding="utf-8") as file:
-            file.writelines(f"{command}\n" for command in commands)
+        for name, commands in (("plain", plain), ("commands", ours)):
+            with open(f"{self.case}/{name}", "w", encoding="utf-8") as file:
+                file.writelines(f"{command}\n" for command in commands)
         with open(f"{self.case}/driver", "w", encoding="utf-8") as file:
             file.write(DRIVER)
         done = self.podman(*arguments, "/opt/agentsh/libexec/busybox", "sh", "/case/driver")
         said = [part.splitlines() for part in done.stdout.split("== ")[1:]]
         if done.returncode or said[-1:] != [["end"]]:
             print(f"# podman: status {done.returncode}, {done.stderr.strip()[-600:]}", flush=True)
-        return said, records(f"{self.out}/calls.jsonl")
+        first = said.index(["end"]) + 1 if ["end"] in said else len(said)
+        return said[:first], said[first:], records(f"{self.out}/calls.jsonl")
 
 
 class Fresh(Player):
     """A container for each time, with the driver as its first process."""
 
+    # Without agentsh in a container of its own, in which it isn't there at all; or in the same one.
+    apart = False
+
     def __init__(self, podman, where, name, *options):
         super().__init__(podman, name, "/sys/fs/cgroup/calls")
         self.where, self.options = where, ("--memory", f"{MEMORY}m", *options)
 
-    def __call__(self, plain, commands):
-        over = [] if plain else self.over()
-        what = [*self.volumes(), *over, *self.variables(plain), *self.options, *self.where]
-        return self.play(commands, "run", "--rm", "--network", "none", *what)
+    def __call__(self, ours, plain=()):
+        if plain and self.apart:
+            return self._run((), plain, ())[0], *self._run(self.over(), (), ours)[1:]
+        return self._run(self.over(), plain, ours)
+
+    def _run(self, over, plain, ours):
+        what = [*self.volumes(), *over, *self.variables(), *self.options, *self.where]
+        return self.play(plain, ours, "run", "--rm", "--network", "none", *what)
 
 
 class Running(Player):
@@ -101,29 +117,49 @@ class Running(Player):
         what = [*self.volumes(), *self.over(), "--memory", f"{MEMORY}m", *options, *where]
         self.container, self.pid = podman.start(*what, "/opt/agentsh/libexec/busybox", "sleep", "3000")
 
-    def __call__(self, plain, commands):
-        return self.play(commands, "exec", *self.variables(plain), self.container)
+    def __call__(self, ours, plain=()):
+        return self.play(plain, ours, "exec", *self.variables(), self.container)
+
+    def tries(self, *scripts):
+        """What each script of root's says, by a shell that isn't under test; all in one go, as that is what takes the time."""
+        text = "".join(f"printf '{MARK}'; (\n{script}\n) 2>&1\n" for script in scripts)
+        done = self.podman("exec", self.container, "/opt/agentsh/libexec/bash", "-c", text)
+        said = [part.strip() for part in done.stdout.split(MARK)[1:]]
+        if len(said) != len(scripts):
+            print(f"# podman exec: status {done.returncode}, {done.stderr.strip()[-600:]}", flush=True)
+        return said + [""] * (len(scripts) - len(said))
 
     def end(self):
         """Ends the container."""
         self.podman("rm", "-f", "-t", "0", self.container)
 
 
-def same(what, player):
-    """With agentsh and without: the same from each command. Gives the log's lines."""
-    plain, _ = player(True, COMMANDS)
-    ours, log = player(False, COMMANDS)
-    equal(f"{what}: without agentsh every command ends", len(plain), len(COMMANDS) + 1)
-    equal(f"{what}: and with it", len(ours), len(COMMANDS) + 1)
+def refused(what, ways, said):
+    """Attempts that the kernel said no to: it wasn't a program that isn't there or wants other options."""
+    for way, answer in zip(ways, said, strict=True):
+        real = not any(word in answer for word in ("WENT", "not found", "Usage", "invalid option"))
+        report(f"{what}: `{way}` doesn't go", real and answer, answer)
+
+
+def everything(what, player, in_leaf=True):
+    """With agentsh and without: the same from each command. Then, where calls have leaves, what a leaf has, and what happens
+    when memory runs out. Gives the log's lines of those commands."""
+    more = (LEAF, f"{OUT_OF_MEMORY}; true # pytest", "echo alive") if in_leaf else ()
+    plain, ours, log = player((*COMMANDS, *more), COMMANDS)
+    count = len(COMMANDS)
+    equal(f"{what}: without agentsh every command ends", len(plain), count + 1)
+    equal(f"{what}: and with it", len(ours), count + len(more) + 1)
     differ = [(c, a, b) for c, a, b in zip(COMMANDS, plain, ours) if a != b]
-    report(f"{what}: {len(COMMANDS)} commands do as without agentsh", not differ, differ)
-    report(f"{what}: each is in the log", len(log) >= len(COMMANDS), len(log))
+    report(f"{what}: {count} commands do as without agentsh", not differ, differ)
+    report(f"{what}: each is in the log", len(log) >= count + len(more), len(log))
+    if in_leaf:
+        report(f"{what}: every call was in a leaf", all(r["leaf"] for r in log), [r["degraded"] for r in log])
+        leaf(what, ours[count:], log[-3:])
     return log
 
 
-def leaf(what, player):
-    """The call's leaf, and what happens when memory runs out."""
-    said, log = player(False, [LEAF, f"{OUT_OF_MEMORY}; true # pytest", "echo alive"])
+def leaf(what, said, log):
+    """The call's leaf, and what happened when memory ran out."""
     budget = MEMORY // 2 * MIB
     expected = ["0", *(f"out: {number}" for number in (min(256 * MIB, budget), budget, 512, 300))]
     equal(f"{what}: a call that looks has its class's limits, within the budget", said[:1], [expected])

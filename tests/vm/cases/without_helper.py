@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Once a container has its calls/, no helper is needed: 200 calls, and serve, which gave it to the container, is killed in
+the middle. What a call asks the kernel for is the same before and after; tests/bench/attached has the times."""
+# kernels: newest
+# mem: 2048
+# timeout: 400
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from driven import Running  # noqa: E402
+from roots import OPT, Podman, busybox, opt  # noqa: E402
+from sessions import equal, program, report, run, until  # noqa: E402
+
+DOOR = "/run/agentsh/helper.sock"
+INSIDE = "/run/helper.sock"
+CALLS = 200
+TRACE = "/opt/agentsh/trace"
+
+
+def tracer():
+    """strace with its libraries, for a root that has none."""
+    place = f"{OPT}/trace"
+    os.makedirs(place)
+    shutil.copy("/usr/bin/strace", place)
+    for word in run("ldd", "/usr/bin/strace").stdout.split():
+        if word.startswith("/"):
+            shutil.copy(os.path.realpath(word), f"{place}/{os.path.basename(word)}")
+
+
+def asked(running):
+    """What a call asks the kernel for that could reach anybody else: each file and each socket. It lasts long enough to be looked at."""
+    loader = [f"{TRACE}/ld-linux-x86-64.so.2", "--library-path", TRACE, f"{TRACE}/strace"]
+    trace = ["-f", "-qq", "-e", "trace=%file,%network", "-e", "signal=none", "-o", "/out/trace"]
+    command = [*loader, *trace, "/bin/sh", "-c", "echo traced; sleep 1; exit 5"]
+    done = running.podman("exec", *running.variables(), running.container, *command)
+    equal("a traced call does as others", (done.returncode, done.stdout), (5, "traced\n"))
+    with open(f"{running.out}/trace", encoding="utf-8", errors="replace") as file:
+        return [line.split(None, 1)[1].rstrip() for line in file]
+
+
+def sockets(lines):
+    """Calls that make or use a socket."""
+    return [line for line in lines if re.match(r"(socket|connect|sendto|sendmsg|recvfrom|recvmsg|bind)\w*\(", line) or DOOR in line or INSIDE in line]
+
+
+def files(lines):
+    """The files that are named, however often: numbers are others in each call."""
+    names = {name for line in lines for name in re.findall(r'"(/[^"]*|[a-z]+\.[a-z.]+)"', line) if "(" in line}
+    return sorted({re.sub(r"\d+", "N", name) for name in names})
+
+
+def main():
+    """The case."""
+    opt()
+    tracer()
+    shutil.copy(program("agentsh-helper"), f"{OPT}/libexec/agentsh-helper")
+    server = subprocess.Popen([program("agentsh-helper"), "serve"], stdout=subprocess.PIPE, text=True)
+    report("serve listens", server.stdout.readline() == "serving\n")
+    podman = Podman()
+    running = Running(podman, ("--rootfs", busybox()), "sh", "-v", f"{DOOR}:{INSIDE}")
+    done = podman("exec", running.container, "/opt/agentsh/libexec/agentsh-helper", "attach", "--ask", INSIDE)
+    equal("serve gives the container its calls/", (done.returncode, done.stdout), (0, "320 MiB for calls\n"))
+    # The first call makes its leaf, those after it use it again.
+    asked(running)
+    before = asked(running)
+
+    marker = "echo >/out/half"
+    commands = [f"echo {n}; exit {n % 7}" for n in range(CALLS)]
+    commands.insert(CALLS // 2, marker)
+
+    def kill():
+        report("the calls come to their middle", until(lambda: os.path.exists(f"{running.out}/half"), 200))
+        report("serve lived until then", server.poll() is None)
+        server.send_signal(signal.SIGKILL)
+        server.wait(20)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    _, said, log = running(commands)
+    killer.join(30)
+    expected = [["0"] if c == marker else [str(int(c.split()[-1])), f"out: {c.split()[1][:-1]}"] for c in commands] + [["end"]]
+    wrong = [(a, b) for a, b in zip(said, expected) if a != b]
+    report(f"{CALLS} calls, serve killed in the middle: every command right", said == expected, (len(said), wrong[:3]))
+    equal("and in a leaf, with nothing amiss", sum(1 for r in log if r["leaf"] and not r["degraded"]), len(commands))
+
+    after = asked(running)
+    report("the traces have a call's leaf in them", all("/run/agentsh/calls" in str(lines) for lines in (before, after)), before[:20])
+    equal("a call uses no socket, with serve or without", (sockets(before), sockets(after)), ([], []))
+    equal("and the same files", files(after), files(before))
+    running.end()
+    run("rm", "-f", DOOR)
+
+
+main()
