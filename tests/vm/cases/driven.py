@@ -5,7 +5,8 @@ import os
 from roots import OPT, PLACE, records
 from sessions import MIB, equal, report
 
-MEMORY = 640
+# MiB of a container. Half of it is for calls; touching it all is what takes the time when memory is to run out.
+MEMORY = 256
 # What a shell, or a busybox whose programs are all behind /bin/sh, has to do as it does without agentsh.
 COMMANDS = (
     "echo out; echo err >&2; exit 3",

@@ -15,7 +15,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from driven import Running  # noqa: E402
+from driven import MEMORY, Running  # noqa: E402
 from roots import OPT, Podman, busybox, opt  # noqa: E402
 from sessions import equal, program, report, run, until  # noqa: E402
 
@@ -46,9 +46,10 @@ def asked(running):
         return [line.split(None, 1)[1].rstrip() for line in file]
 
 
-def sockets(lines):
-    """Calls that make or use a socket."""
-    return [line for line in lines if re.match(r"(socket|connect|sendto|sendmsg|recvfrom|recvmsg|bind)\w*\(", line) or DOOR in line or INSIDE in line]
+def reached(lines):
+    """Who is called at a socket, but for whom the real shell's C library asks for the user's name; and serve's socket itself."""
+    called = [line for line in lines if re.match(r"(connect|sendto|sendmsg|bind)\w*\(", line) and "/nscd/socket" not in line]
+    return called + [line for line in lines if DOOR in line or INSIDE in line]
 
 
 def files(lines):
@@ -67,7 +68,7 @@ def main():
     podman = Podman()
     running = Running(podman, ("--rootfs", busybox()), "sh", "-v", f"{DOOR}:{INSIDE}")
     done = podman("exec", running.container, "/opt/agentsh/libexec/agentsh-helper", "attach", "--ask", INSIDE)
-    equal("serve gives the container its calls/", (done.returncode, done.stdout), (0, "320 MiB for calls\n"))
+    equal("serve gives the container its calls/", (done.returncode, done.stdout), (0, f"{MEMORY // 2} MiB for calls\n"))
     # The first call makes its leaf, those after it use it again.
     asked(running)
     before = asked(running)
@@ -93,7 +94,7 @@ def main():
 
     after = asked(running)
     report("the traces have a call's leaf in them", all("/run/agentsh/calls" in str(lines) for lines in (before, after)), before[:20])
-    equal("a call uses no socket, with serve or without", (sockets(before), sockets(after)), ([], []))
+    equal("a call reaches nobody at a socket, with serve or without", (reached(before), reached(after)), ([], []))
     equal("and the same files", files(after), files(before))
     running.end()
     run("rm", "-f", DOOR)
