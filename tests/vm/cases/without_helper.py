@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Once a container has its calls/, no helper is needed: 200 calls, and serve, which gave it to the container, is killed in
-the middle. What a call asks the kernel for is the same before and after; tests/bench/attached has the times."""
+the middle. What a call asks the kernel for is the same before and after; the times are tests/bench/attached's to take."""
 # kernels: newest
 # mem: 2048
 # timeout: 400
