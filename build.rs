@@ -40,7 +40,9 @@ fn order_of_start() -> Result<(), Box<dyn std::error::Error>> {
     // Without a part that is made read-only once it has started: that splits its data in three, which costs every start as
     // much as a system call and five page faults. What is left of relocations in a static program is a handful.
     println!("cargo::rustc-link-arg-bin=agentsh=-Wl,-z,norelro");
-    println!("cargo::rustc-link-arg-bin=agentsh=-Wl,--wrap=__tunables_init");
+    for needless in ["__tunables_init", "_dl_non_dynamic_init"] {
+        println!("cargo::rustc-link-arg-bin=agentsh=-Wl,--wrap={needless}");
+    }
     Ok(())
 }
 

@@ -81,7 +81,7 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     let sentinel = Sentinel::of(&call.record.command);
     let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
     let swept = call.session.as_ref().map(|session| sweep::sweep(session)).unwrap_or_default();
-    let woken = supervision.wait_a_moment();
+    let woken = supervision.wait_a_moment(Duration::from_nanos(process::monotonic_ns() - begun));
     if let (Some(session), Some(leaf), Woken::No | Woken::GoesOn) = (&call.session, &mut leaf, woken) {
         leaf.settle(&session.limits(&call.resolved.knobs));
     }

@@ -47,8 +47,11 @@ const SOONEST: Duration = Duration::from_millis(10);
 /// And never later than this.
 const SLOWEST: Duration = Duration::from_millis(500);
 
-/// What ends sooner is not worth more than its start and its end: it costs the machine what the start didn't leave to others.
-const MOMENT: Duration = Duration::from_millis(5);
+/// What ends within a moment isn't worth more than its start and its end: it costs the machine what the start didn't leave to
+/// others. A moment is so many times what the start took, as on a slow machine, an emulated one for instance, everything takes
+/// longer, also the shell's way to where it could be told of a signal twice; within these bounds.
+const STARTS: u32 = 8;
+const MOMENT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(60));
 
 /// How the first moment has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +77,11 @@ pub struct Supervision<'a> {
 }
 
 impl Supervision<'_> {
-    /// Waits until the first signal comes, for a moment at most: most commands are over by then.
-    pub fn wait_a_moment(&self) -> Woken {
-        if !fd::wait(self.signals.as_raw_fd(), None, MOMENT).readable {
+    /// Waits until the first signal comes, for a moment at most: most commands are over by then. `start` is how long the start
+    /// took.
+    pub fn wait_a_moment(&self, start: Duration) -> Woken {
+        let moment = start.saturating_mul(STARTS).clamp(MOMENT.0, MOMENT.1);
+        if !fd::wait(self.signals.as_raw_fd(), None, moment).readable {
             return Woken::No;
         }
         if self.has_ended() { Woken::Ended } else { Woken::GoesOn }
@@ -87,11 +92,12 @@ impl Supervision<'_> {
         if woken == Woken::Ended
             && let Some(end) = self.reap(guard)
         {
+            self.sentinel.dismiss();
             return end;
         }
         let we_lead = process::leads_session();
         let mut interval = SOONEST;
-        let mut next_look = process::monotonic_ns() + nanos(SOONEST.saturating_sub(MOMENT));
+        let mut next_look = process::monotonic_ns() + nanos(SOONEST - MOMENT.0);
         loop {
             let now = process::monotonic_ns();
             let guard_wants = guard.tick(now);

@@ -138,6 +138,11 @@ macro_rules! c_main {
         #[unsafe(no_mangle)]
         pub extern "C" fn __wrap___tunables_init(_environment: *const *const std::ffi::c_char) {}
 
+        /// In the place of what the C library prepares in a static program for loading others into it: it asks for our own
+        /// path, splits LD_LIBRARY_PATH, looks names up in the vDSO. Nothing is ever loaded into us.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn __wrap__dl_non_dynamic_init() {}
+
         /// # Safety
         /// Called by the C library, with what the kernel handed over.
         #[unsafe(no_mangle)]
