@@ -96,6 +96,8 @@ struct hold_params {
 	u64 least_pages;
 	/* Of two of a kind, so much of what the older has is kept for it. */
 	u64 equals_share;
+	/* What a call hasn't had for so long, nor for a quarter of its life, it needs no more. */
+	u64 recent_ns;
 	/* A higher call that has slept for so long needs nothing. */
 	u64 awake_ns;
 	/* A held task has a turn after so long, and all have one in this time, by the policy and by the time

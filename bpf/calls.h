@@ -42,6 +42,9 @@ struct live_call {
 	u32 episode; /* its place in the map, and one more */
 	/* When it began: other calls that lived, of its session and of its owner. */
 	u32 of_session, of_owner;
+	/* What it had at most and at least, in pages: in the present span of time, and in the one before. */
+	u64 span_began;
+	u64 most, least, most_before, least_before;
 	/* A bit for each class whose calls of this session it needs. */
 	u32 depends;
 };
@@ -268,23 +271,46 @@ static __always_inline u32 stand_in(u32 place)
 	return best;
 }
 
-/* What a call may still take of a level: up to the most that its leaf ever had, or so much more of what it
- * has as the policy says, but not beyond any limit on the way. Nothing if the level isn't above it, or if it
- * has been asleep. */
+/* Notes what a call has: src/cgroup/recent.rs. Two spans are the last quarter of its life. Whoever comes in
+ * between may lose one look. */
+static __always_inline void note_usage(struct live_call *call, struct hold_params *param, u64 pages)
+{
+	u64 now = bpf_ktime_get_ns(), span = param->recent_ns / 2, eighth = (now - call->began_ns) / 8;
+
+	if (now - call->span_began >= (span > eighth ? span : eighth)) {
+		call->span_began = now;
+		call->most_before = call->most;
+		call->least_before = call->least;
+		call->most = pages;
+		call->least = pages;
+	}
+	if (call->most < pages)
+		call->most = pages;
+	if (call->least > pages)
+		call->least = pages;
+}
+
+/* What a call may still take of a level: up to the most that it lately had, or so much more of what it has as
+ * the policy says if it lately rose by as much, but not beyond any limit on the way. Nothing if the level
+ * isn't above it, or if it has been asleep. */
 __noinline u64 may_take(u32 place, u64 level, u64 awake_since)
 {
 	struct live_call *call = call_at(place);
 	struct group *group = call ? group_at(call->group) : 0;
 	struct hold_params *param = holding();
-	u64 now, peak, more, limit, growth;
+	u64 now, peak, least, more, limit, growth;
 
 	if (!call || !group || !param || (group->active <= 0 && call->slept_ns < awake_since))
 		return 0;
 	now = usage_of(call->memcg);
-	peak = peak_of(call->memcg);
+	note_usage(call, param, now);
+	peak = call->most > call->most_before ? call->most : call->most_before;
+	least = call->least < call->least_before ? call->least : call->least_before;
 	limit = limit_of(call->memcg);
 	more = peak > now ? peak - now : 0;
 	growth = share_of(now, param->growth_share);
+	if (growth > peak - least)
+		growth = peak - least;
 	if (more < growth)
 		more = growth;
 	if (more < param->least_pages)

@@ -60,6 +60,12 @@ static __always_inline void call_begins(struct task_struct *p, struct task_data 
 	call->owner = owner;
 	read_number(cgrp, call);
 	call->memcg = memcg;
+	/* Its leaf's peak may be an earlier call's: the best guess there is. */
+	call->span_began = call->slept_ns;
+	call->most = peak_of(memcg);
+	call->most_before = call->most;
+	call->least = 0;
+	call->least_before = 0;
 	level = memcg;
 	for (int n = 0; n < HOLD_LEVELS; n++) {
 		level = level ? parent_of(level) : 0;

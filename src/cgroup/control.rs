@@ -67,9 +67,10 @@ const LEAD_MIN: u64 = 48 * MIB;
 const GROWING: u64 = 4 * MIB;
 /// Throttled for so long before it is frozen.
 const THROTTLE_FIRST_NS: u64 = 500 * MS;
-/// The kernel's penalty grows with the square of what is beyond high, and is none in the first hundredth: at a 32nd beyond it
-/// is some 60 ms for each 64 pages, at a 16th 250.
-const GRIP: u64 = 16;
+/// The kernel's penalty grows with the square of what is beyond high, and is none in the first hundredth: at a 45th beyond it
+/// is some 30 ms for each 64 pages and 250 ms for a huge page, at a 16th eight times that. It is slept to its end even if high
+/// is put back meanwhile, so a light grip lets go sooner; what the call takes all the same tightens it.
+const GRIP: u64 = 45;
 /// Frozen no longer than this at a stretch.
 const FREEZE_MAX_NS: u64 = 5_000 * MS;
 /// Then left running for at least this.

@@ -33,6 +33,7 @@ pub mod path;
 pub mod peers;
 pub mod place;
 pub mod pool;
+pub mod recent;
 pub mod reserve;
 pub mod room;
 pub mod sample;

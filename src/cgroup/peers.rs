@@ -1,10 +1,12 @@
 //! The other calls, of this session and of those that share its pool: who gives way to whom when memory is short.
 
 use super::beneath;
+use super::claim::boottime;
 use super::depends;
 use super::dir::Dir;
 use super::mark;
 use super::parse;
+use super::recent::Recent;
 use super::room::Room;
 use super::sample::Strain;
 use super::session::Priority;
@@ -29,6 +31,8 @@ pub struct Peer {
     pub generation: u64,
     /// memory.current in bytes.
     pub current: u64,
+    /// What it lately had, as far as it was looked at.
+    pub recent: Recent,
     /// How much it may still take, in bytes: see [`may_take`].
     pub may_take: u64,
     /// cpu.stat:usage_usec: what doesn't run takes nothing …
@@ -47,6 +51,7 @@ impl Default for Peer {
             depends: Classes::default(),
             generation: 0,
             current: 0,
+            recent: Recent::default(),
             may_take: 0,
             cpu_us: 0,
             stalled_us: 0,
@@ -87,18 +92,20 @@ const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
 pub const WORTH_KILLING: u64 = 16 * MIB;
 
-/// What a call may still take: up to the most that this leaf, which serves one class, has had before, or so much more of what
-/// it has now as the terms say; but never beyond its own limit: memory.max, as memory.high may be raised.
-pub fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>, terms: &Terms) -> u64 {
-    let more = peak.unwrap_or(0).saturating_sub(current).max(share(current, terms.growth)).max(terms.least);
+/// What a call may still take: up to the most that it lately had, or so much more of what it has now as the terms say, if it
+/// lately rose by as much; but never beyond its own limit: memory.max, as memory.high may be raised.
+pub fn may_take(current: u64, recent: &Recent, limit: Option<u64>, terms: &Terms) -> u64 {
+    let again = recent.most().saturating_sub(current);
+    let more = again.max(share(current, terms.growth).min(recent.rise())).max(terms.least);
     more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
 }
 
-/// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running?
+/// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running? What
+/// it leaves to others out of courtesy bounds its raises only: what they may take is reckoned here, one by one.
 pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strain {
     let others = || peers.iter().filter(|p| p.id != mine.id);
     let need: u64 = others().fold(0, |sum, p| sum.saturating_add(p.claims_from(mine, terms)));
-    if need == 0 || room.bytes >= need.saturating_add(terms.creep) {
+    if need == 0 || room.left >= need.saturating_add(terms.creep) {
         return Strain::None;
     }
     let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
@@ -180,7 +187,9 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
         }
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
-            found.extend(look(&leaf, terms).map(|peer| Peer { session, ..peer }.unless_asleep(before)));
+            found.extend(
+                look(&leaf, terms, before).map(|peer| Peer { session, ..peer }.unless_asleep(before)),
+            );
         }
     }
     // What a call needs is of its own session.
@@ -190,8 +199,8 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
     }
 }
 
-/// A leaf's standing, in a session of normal priority.
-pub fn look(leaf: &Dir, terms: &Terms) -> Option<Peer> {
+/// A leaf's standing, in a session of normal priority. `before` is what was found at the last look.
+pub fn look(leaf: &Dir, terms: &Terms, before: &[Peer]) -> Option<Peer> {
     let current = leaf.read_u64("memory.current").ok()?;
     let class = Class::of_leaf(leaf.name())?;
     let limit = leaf.read_max("memory.max").unwrap_or(None);
@@ -199,15 +208,22 @@ pub fn look(leaf: &Dir, terms: &Terms) -> Option<Peer> {
     let pressure = leaf.read("memory.pressure", &mut pressure).ok().and_then(parse::pressure);
     let mut buf = [0; 16];
     let mark = leaf.mark(mark::LEAF, &mut buf).ok().and_then(|m| m.get(..8)?.try_into().ok());
+    let (id, generation) = (leaf.identity().ok()?.id, mark.map_or(0, u64::from_ne_bytes));
+    let peak = leaf.read_u64("memory.peak").unwrap_or(0);
+    let now = boottime();
+    let seen = before.iter().find(|b| (b.id, b.generation) == (id, generation));
+    let mut recent = seen.map_or_else(|| Recent::first(now, current, peak), |b| b.recent);
+    recent.look(now, now.saturating_sub(generation), terms.recent_ns, current, peak);
     Some(Peer {
-        id: leaf.identity().ok()?.id,
+        id,
         session: 100,
         class,
         rank: class.rank(),
         depends: depends::of_leaf(leaf.name()),
-        generation: mark.map_or(0, u64::from_ne_bytes),
+        generation,
         current,
-        may_take: may_take(current, leaf.read_u64("memory.peak").ok(), limit, terms),
+        recent,
+        may_take: may_take(current, &recent, limit, terms),
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
         stalled_us: pressure.map_or(0, |(some, _)| some),
     })
@@ -219,7 +235,7 @@ mod tests {
     use crate::cgroup::terms::tests::built_in;
 
     fn may_take(current: u64, peak: Option<u64>, limit: Option<u64>) -> u64 {
-        super::may_take(current, peak, limit, &built_in())
+        super::may_take(current, &Recent::first(0, current, peak.unwrap_or(0)), limit, &built_in())
     }
 
     fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
@@ -244,10 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_others_out_of_courtesy_is_slowed_for_but_not_killed_for() {
+    fn nobody_gives_way_for_what_is_left_to_others_out_of_courtesy() {
         let (low, high) = (peer(2, 100, 100), Peer { session: 400, ..peer(1, 100, 200) });
         let courteous = Room { bytes: 0, ..left(6 << 30) };
-        assert_eq!(judge(&courteous, 6 << 30, &low, &[high, low]), Strain::Tight);
+        assert_eq!(judge(&courteous, 6 << 30, &low, &[high, low]), Strain::None);
+        let short = Room { bytes: 0, ..left(120 * MIB) };
+        assert_eq!(judge(&short, 120 * MIB, &low, &[high, low]), Strain::Tight);
     }
 
     #[test]
@@ -281,6 +299,19 @@ mod tests {
         assert!(!peer(1, 100, 1).outranks(&peer(1, 100, 1)));
         let high = Peer { session: 400, ..peer(9, 50, 1) };
         assert!(high.outranks(&peer(1, 300, 1)), "the session's priority comes first");
+    }
+
+    #[test]
+    fn what_has_not_grown_lately_is_taken_to_grow_by_little() {
+        const S: u64 = 1_000_000_000;
+        let mut recent = Recent::first(0, 100 * MIB, 500 * MIB);
+        for second in 1..=10 {
+            recent.look(second * S, second * S, 2 * S, (100 + second) * MIB, 500 * MIB);
+        }
+        assert_eq!(super::may_take(110 * MIB, &recent, None, &built_in()), 16 * MIB);
+        recent.look(11 * S, 11 * S, 2 * S, 140 * MIB, 500 * MIB);
+        let risen = super::may_take(140 * MIB, &recent, None, &built_in());
+        assert!((30 * MIB..40 * MIB).contains(&risen), "{risen}");
     }
 
     #[test]

@@ -283,6 +283,8 @@ pub struct HoldingPolicy {
     pub least: Set<u64>,
     /// Of two of a kind the younger leaves the older so much, in thousandths of what that has.
     pub equals: Set<u16>,
+    /// What a call hasn't had for so long, nor for a quarter of its life, it needs no more, in ms.
+    pub recent_ms: Set<u32>,
     /// A call that has slept for so long needs nothing, in ms.
     pub awake_ms: Set<u32>,
     /// A held task waits so long for a turn, in ms.

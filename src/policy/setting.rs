@@ -118,6 +118,8 @@ settings! {
         "It may soon have at least so much more";
     HoldingEquals holding.equals Share "holding/equals" Kind::Share,
         "Of two of a kind the younger leaves the older so much, of what that has now";
+    HoldingRecent holding.recent_ms Millis "holding/recent" Kind::Time { least: 100, most: 3_600_000 },
+        "What a call hasn't had for so long, nor for a quarter of its life, it is taken not to need soon";
     HoldingAwake holding.awake_ms Millis "holding/awake" Kind::Time { least: 10, most: 60_000 },
         "A call that has slept for so long is taken to need nothing";
     HoldingWait holding.wait_ms Millis "holding/wait" Kind::Time { least: 10, most: 5_000 },

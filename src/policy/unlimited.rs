@@ -58,6 +58,7 @@ pub fn policy() -> Policy {
             growth: set(500),
             least: set(16 << 20),
             equals: set(125),
+            recent_ms: set(2000),
             awake_ms: set(500),
             wait_ms: set(200),
             round_ms: set(2000),

@@ -38,6 +38,7 @@ pub struct HoldParams {
     pub growth_permille: u16,
     pub least: u64,
     pub equals_permille: u16,
+    pub recent_ms: u32,
     pub awake_ms: u32,
     pub wait_ms: u32,
     pub round_ms: u32,
@@ -49,7 +50,7 @@ pub struct HoldParams {
 
 /// The part of the kernel's patience with a scheduler in which all held tasks have a turn.
 const OF_PATIENCE: u32 = 8;
-const WORDS: usize = 12;
+const WORDS: usize = 13;
 
 impl HoldParams {
     /// Those of a policy; `mode` instead of what it says. A scheduler with this timeout is ended by the kernel when a task
@@ -64,6 +65,7 @@ impl HoldParams {
             growth_permille: policy.growth.value,
             least: policy.least.value,
             equals_permille: policy.equals.value,
+            recent_ms: policy.recent_ms.value,
             awake_ms: policy.awake_ms.value,
             wait_ms: policy.wait_ms.value,
             round_ms: policy.round_ms.value,
@@ -82,6 +84,7 @@ impl HoldParams {
             self.growth_permille.into(),
             self.least / PAGE,
             self.equals_permille.into(),
+            nanos(self.recent_ms),
             nanos(self.awake_ms),
             nanos(self.wait_ms),
             nanos(self.round_ms),
@@ -106,14 +109,15 @@ impl HoldParams {
             growth_permille: u16::try_from(word(3)?).ok()?,
             least: word(4)? * PAGE,
             equals_permille: u16::try_from(word(5)?).ok()?,
-            awake_ms: ms(6)?,
-            wait_ms: ms(7)?,
-            round_ms: ms(8)?,
-            patience_ms: ms(9)?,
-            tick_ms: ms(10)?,
+            recent_ms: ms(6)?,
+            awake_ms: ms(7)?,
+            wait_ms: ms(8)?,
+            round_ms: ms(9)?,
+            patience_ms: ms(10)?,
+            tick_ms: ms(11)?,
             mode: [Mode::Off, Mode::On, Mode::Record]
                 .into_iter()
-                .find(|mode| word(11) == Some(*mode as u64))?,
+                .find(|mode| word(12) == Some(*mode as u64))?,
         })
     }
 }
@@ -132,6 +136,7 @@ impl fmt::Display for HoldParams {
             Mode::Record => "record",
         };
         let times = [
+            ("recent", self.recent_ms),
             ("awake", self.awake_ms),
             ("wait", self.wait_ms),
             ("round", self.round_ms.min(self.patience_ms)),
@@ -246,6 +251,7 @@ mod tests {
                 "growth_share",
                 "least_pages",
                 "equals_share",
+                "recent_ns",
                 "awake_ns",
                 "wait_ns",
                 "round_ns",
@@ -263,8 +269,8 @@ mod tests {
         assert_eq!(HoldParams::decode(&bytes[8..]), None);
         assert_eq!(
             built_in.to_string(),
-            "on; creep 24M, chunk 4M, release 40M, growth 50%, least 16M, equals 12.5%, awake 500ms, wait 200ms, round 2s, \
-             tick 4ms"
+            "on; creep 24M, chunk 4M, release 40M, growth 50%, least 16M, equals 12.5%, recent 2s, awake 500ms, wait 200ms, \
+             round 2s, tick 4ms"
         );
         let (members, size) = layout("agentsh_sched", "hold_totals");
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
