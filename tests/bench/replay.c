@@ -2,8 +2,9 @@
 //   replay TRACE SPEED BASE UNIT FROM TO START RESULT
 // TRACE: a CSV of t_s,mem_mb,… of which the seconds FROM to TO are replayed, SPEED times as fast. BASE bytes are taken at
 // once, and stay: what the agent itself has. UNIT: bytes for each MB of the trace. START: when to begin, in ns of
-// CLOCK_MONOTONIC. For every sample that asks for more than it has, it takes the difference in pieces of 64 MiB at most and
-// writes to every page; for less, it gives whole pieces back, the last first, until it has no more than that.
+// CLOCK_MONOTONIC; 0 is now, and then whatever is late delays all that comes behind it, as in a program that has work to do.
+// For every sample that asks for more than it has, it takes the difference in pieces of 64 MiB at most and writes to every
+// page; for less, it gives whole pieces back, the last first, until it has no more than that.
 // RESULT is written at the end, and by whoever lived to see it only: `SECONDS PEAK-BYTES`, then a line with the
 // milliseconds of each step that took memory.
 #include <errno.h>
@@ -90,7 +91,8 @@ int main(int argc, char **argv)
 	int count = 0;
 	char line[256];
 	FILE *trace, *result;
-	long start;
+	long start, begun, due;
+	int works;
 	double t, mb, speed, unit, from, to;
 
 	if (argc != 9) {
@@ -102,6 +104,10 @@ int main(int argc, char **argv)
 		fail(argv[1]);
 	speed = atof(argv[2]), unit = atof(argv[4]), from = atof(argv[5]), to = atof(argv[6]);
 	start = atol(argv[7]);
+	works = start == 0;
+	if (works)
+		start = now();
+	begun = start;
 	sleep_until(start);
 	take(strtoul(argv[3], NULL, 10));
 	while (fgets(line, sizeof(line), trace)) {
@@ -110,7 +116,10 @@ int main(int argc, char **argv)
 		// The first line is the header.
 		if (sscanf(line, "%lf,%lf", &t, &mb) != 2 || t < from || t > to)
 			continue;
-		sleep_until(start + (long)((t - from) / speed * 1e9));
+		due = start + (long)((t - from) / speed * 1e9);
+		if (works && now() > due)
+			start += now() - due;
+		sleep_until(due);
 		target = (size_t)(mb * unit);
 		if (target > held && count < MOST_STEPS) {
 			long begun = now();
@@ -124,7 +133,7 @@ int main(int argc, char **argv)
 	result = fopen(argv[8], "w");
 	if (!result)
 		fail(argv[8]);
-	fprintf(result, "%.6f %zu\n", (now() - start) / 1e9, peak + strtoul(argv[3], NULL, 10));
+	fprintf(result, "%.6f %zu\n", (now() - begun) / 1e9, peak + strtoul(argv[3], NULL, 10));
 	for (int i = 0; i < count; i++)
 		fprintf(result, "%.3f%c", steps[i], i + 1 < count ? ' ' : '\n');
 	return fclose(result) ? 1 : 0;

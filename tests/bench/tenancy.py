@@ -104,7 +104,7 @@ class Arena:
         command = [self.binaries / "agentsh-helper", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
-            raise SystemExit(f"tenants: agentsh-helper {' '.join(arguments)}: {done.stdout}{done.stderr}")
+            raise SystemExit(f"agentsh-helper {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
     def limit(self, mib: int) -> None:
         """The pool's memory.max."""

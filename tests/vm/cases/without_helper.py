@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Once a container has its calls/, no helper is needed: 200 calls, and serve, which gave it to the container, is killed in
-the middle. What a call asks the kernel for is the same before and after; the times are tests/bench/attached's to take."""
+the middle. What a call asks the kernel for is the same before and after. What it costs, with serve alive and killed in turns, is
+said at the end but not judged: tests/bench/attached does that, with more calls."""
 # kernels: newest
 # mem: 2048
 # timeout: 400
@@ -14,7 +15,10 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench"))
 
+import callers  # noqa: E402
+import serving  # noqa: E402
 from driven import MEMORY, Running  # noqa: E402
 from roots import OPT, Podman, busybox, opt  # noqa: E402
 from sessions import equal, program, report, run, until  # noqa: E402
@@ -22,6 +26,8 @@ from sessions import equal, program, report, run, until  # noqa: E402
 DOOR = "/run/agentsh/helper.sock"
 INSIDE = "/run/helper.sock"
 CALLS = 200
+# Of how many pairs of blocks of how many calls the cost is said, and after which time no more of them begin.
+PAIRS, BLOCK, PAIRS_SECONDS = 8, 8, 60
 TRACE = "/opt/agentsh/trace"
 
 
@@ -58,9 +64,25 @@ def files(lines):
     return sorted({re.sub(r"\d+", "N", name) for name in names})
 
 
+def cost(running):
+    """What a call costs with serve alive and with serve killed, in turns."""
+    with open(f"{running.out}/list", "w", encoding="ascii") as file:
+        file.write("0 0 true\n")
+    serve = serving.Serve(program("agentsh-helper"))
+    player = callers.Callers(running.podman, running.container, "/out/list", times=True)
+    player.play(BLOCK, serving.BLOCK_SECONDS)
+    took, wrong = serving.in_turns(serve, player, PAIRS, BLOCK, PAIRS_SECONDS)
+    serve.set(False)
+    player.end()
+    equal("calls with serve started and killed in turns: every command right", wrong, 0)
+    ratio, low, high = serving.compared(took)
+    pairs = len(took["alive"])
+    print(f"# a call with serve alive against serve killed: {ratio:.3f} [{low:.3f}, {high:.3f}] ({pairs} pairs of {BLOCK})", flush=True)
+
+
 def main():
     """The case."""
-    opt()
+    callers.build(opt())
     tracer()
     shutil.copy(program("agentsh-helper"), f"{OPT}/libexec/agentsh-helper")
     server = subprocess.Popen([program("agentsh-helper"), "serve"], stdout=subprocess.PIPE, text=True)
@@ -96,6 +118,7 @@ def main():
     report("the traces have a call's leaf in them", all("/run/agentsh/calls" in str(lines) for lines in (before, after)), before[:20])
     equal("a call reaches nobody at a socket, with serve or without", (reached(before), reached(after)), ([], []))
     equal("and the same files", files(after), files(before))
+    cost(running)
     running.end()
     run("rm", "-f", DOOR)
 
