@@ -27,7 +27,7 @@ DOOR = "/run/agentsh/helper.sock"
 INSIDE = "/run/helper.sock"
 CALLS = 200
 # Of how many pairs of blocks of how many calls the cost is said, and after which time no more of them begin.
-PAIRS, BLOCK, PAIRS_SECONDS = 8, 8, 60
+PAIRS, BLOCK, PAIRS_SECONDS = 8, 8, 30
 TRACE = "/opt/agentsh/trace"
 
 
