@@ -367,7 +367,7 @@ impl<'a> Governor<'a> {
         };
         let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted, alone };
         let to = match room {
-            Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes, boottime()).unwrap_or(high),
+            Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes).unwrap_or(high),
             None => wanted,
         };
         if to > high && self.leaf.dir.write_max("memory.high", Some(to)).is_ok() {

@@ -1,6 +1,7 @@
 //! Raises of memory.high are reserved, so that 64 launchers don't each spend the same room: a small table in an extended
 //! attribute of `calls/`, changed under its lock. It needs no file, and goes with the session.
 
+use super::claim::boottime;
 use super::dir::Dir;
 use super::mark;
 use nix::errno::Errno;
@@ -26,6 +27,13 @@ pub struct Entry {
     pub granted: u64,
 }
 
+impl Entry {
+    /// Does it still count? One from the future doesn't: whoever may write the table could make it count for ever.
+    fn is_in_force(&self, now: u64) -> bool {
+        now.checked_sub(self.granted).is_some_and(|age| age < VALID_NS)
+    }
+}
+
 /// A wish to raise a leaf's memory.high.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
@@ -46,9 +54,10 @@ pub struct Wish {
 
 /// Grants a wish as far as the room goes that is left when all raises in force are used up; gives the new high. `EWOULDBLOCK`:
 /// somebody else is at the table, try again at the next tick.
-pub fn raise(calls: &Dir, wish: &Wish, room: u64, now: u64) -> Result<u64, Errno> {
+pub fn raise(calls: &Dir, wish: &Wish, room: u64) -> Result<u64, Errno> {
     calls.try_lock()?;
-    let result = raise_locked(calls, wish, room, now);
+    // Asked for under the lock: whatever others wrote was granted before this, by the same clock.
+    let result = raise_locked(calls, wish, room, boottime());
     let _ = calls.unlock();
     result
 }
@@ -59,7 +68,7 @@ fn raise_locked(calls: &Dir, wish: &Wish, room: u64, now: u64) -> Result<u64, Er
         Ok(bytes) => read(bytes),
         Err(_) => Vec::new(),
     };
-    table.retain(|e| e.id != wish.id && now.saturating_sub(e.granted) < VALID_NS);
+    table.retain(|e| e.id != wish.id && e.is_in_force(now));
     let unused = table.iter().map(|e| outstanding(calls, e)).fold(0, u64::saturating_add);
     let to = granted(wish, room, unused);
     if table.len() >= ENTRIES {
@@ -141,6 +150,22 @@ mod tests {
         let table = [Entry { id: 7, leaf: 6 + 256 * 3, high: 1 << 30, granted: 42 }; 3];
         assert_eq!(read(&written(&table)), table);
         assert_eq!(read(b"short"), []);
+    }
+
+    #[test]
+    fn a_raise_counts_for_a_while_and_one_from_the_future_not_at_all() {
+        let entry = |granted| Entry { id: 1, leaf: 6, high: 1 << 40, granted };
+        let now = 10 * VALID_NS;
+        for (granted, counts) in [
+            (now, true),
+            (now - VALID_NS + 1, true),
+            (now - VALID_NS, false),
+            (0, false),
+            (now + 1, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(entry(granted).is_in_force(now), counts, "{granted}");
+        }
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub fn sweep(session: &Session) -> Swept {
     }
     let now = boottime();
     let (last, has_news) = news::swept(&session.calls);
-    if !has_news && last.is_some_and(|last| now.saturating_sub(last) < EVERY_NS) {
+    // A time in the future isn't one of ours, and must not keep us from sweeping for ever.
+    let recently = last.and_then(|last| now.checked_sub(last)).is_some_and(|passed| passed < EVERY_NS);
+    if !has_news && recently {
         return Swept::default();
     }
     let news = if has_news { news::take(&session.calls) } else { Vec::new() };
