@@ -2,6 +2,7 @@
 
 use super::check::{Check, Tier};
 use crate::cgroup::claim::Wish;
+use crate::cgroup::limits::LeafLimits;
 use crate::cgroup::{self, Env, Place, Session, own};
 use crate::class::Class;
 use crate::policy::compiled::{OnExit, Policy};
@@ -70,22 +71,14 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
         }
     };
     let found = format!("claimed {} in {}", leaf.name(), session.calls.path().display());
+    // Of a leaf that was made ahead its limits are read, as they aren't ours to write.
+    leaf.prepare(session);
     leaf.settle(&limits);
-    let lacks = leaf.lacks.clone();
+    let (has, lacks) = (leaf.limits, leaf.lacks.clone());
     leaf.release(session, OnExit::Keep);
 
-    let mut checks = vec![Check::ok(Tier::One, "leaf", found)];
-    if lacks.is_empty() {
-        checks.push(Check::ok(Tier::One, "limits", "every knob of the leaf was taken by the kernel"));
-    } else {
-        checks.push(Check::missing(
-            Tier::One,
-            "limits",
-            format!("not in force: {}", lacks.join(", ")),
-            "give the session the controllers memory, cpu and pids: enable them in cgroup.subtree_control of every \
-             level above it; on a host whose controllers are on cgroup v1, boot with cgroup_no_v1=all",
-        ));
-    }
+    let limits = if session.ahead.is_some() { made_ahead(&has, &lacks) } else { written(&lacks) };
+    let mut checks = vec![Check::ok(Tier::One, "leaf", found), limits];
     // Without the memory controller nothing else of memory can be in force: said once.
     if !lacks.contains(&"memory.max") {
         checks.push(budget(session));
@@ -93,6 +86,41 @@ fn in_session(session: &Session, policy: &Policy) -> Vec<Check> {
     }
     checks.push(pressure(session));
     checks
+}
+
+/// The limits that were written to the leaf.
+fn written(lacks: &[&str]) -> Check {
+    if lacks.is_empty() {
+        return Check::ok(Tier::One, "limits", "every knob of the leaf was taken by the kernel");
+    }
+    Check::missing(
+        Tier::One,
+        "limits",
+        format!("not in force: {}", lacks.join(", ")),
+        "give the session the controllers memory, cpu and pids: enable them in cgroup.subtree_control of every \
+         level above it; on a host whose controllers are on cgroup v1, boot with cgroup_no_v1=all",
+    )
+}
+
+/// The limits that a leaf has which the helper made (`attach --strict`).
+fn made_ahead(has: &LeafLimits, lacks: &[&str]) -> Check {
+    let mib = |limit: Option<u64>| limit.map_or("max".to_string(), |bytes| format!("{} MiB", bytes >> 20));
+    let pids = has.pids_max.map_or("max".to_string(), |most| most.to_string());
+    let detail = format!(
+        "the leaf was made ahead, with memory.max {}, memory.swap.max {}, pids.max {pids}, cpu.weight {}",
+        mib(has.max),
+        mib(has.swap_max),
+        has.cpu_weight
+    );
+    if lacks.is_empty() {
+        return Check::ok(Tier::One, "limits", detail);
+    }
+    Check::missing(
+        Tier::One,
+        "limits",
+        format!("{detail}; looser than the policy's: {}", lacks.join(", ")),
+        "renew them from the host: `agentsh-helper attach CONTAINER`",
+    )
 }
 
 /// Does anything bound all calls together?
@@ -138,5 +166,30 @@ fn pressure(session: &Session) -> Check {
             format!("memory.pressure: {}; a stalled call is told by its events instead, later", errno.desc()),
             "boot with psi=1",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::State;
+    use super::*;
+
+    #[test]
+    fn a_leaf_made_ahead_is_described_by_what_it_has_and_a_looser_limit_is_a_finding() {
+        let has = LeafLimits {
+            max: Some(128 << 20),
+            swap_max: Some(0),
+            pids_max: None,
+            cpu_weight: 300,
+            ..LeafLimits::of(crate::policy::builtin::policy().class(Class::Other), &Default::default())
+        };
+        let check = made_ahead(&has, &[]);
+        assert_eq!(check.state, State::Ok);
+        for part in ["memory.max 128 MiB", "memory.swap.max 0 MiB", "pids.max max", "cpu.weight 300"] {
+            assert!(check.detail.contains(part), "{part}: {}", check.detail);
+        }
+        let loose = made_ahead(&has, &["pids.max"]);
+        assert_eq!(loose.state, State::Missing);
+        assert!(loose.detail.contains("looser than the policy's: pids.max"), "{}", loose.detail);
     }
 }

@@ -7,6 +7,7 @@ what a call may have. As root, as uid 1000 where clone3 isn't allowed, and as a 
 
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -14,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from driven import MEMORY, OUT_OF_MEMORY, Running, refused  # noqa: E402
 from roots import OPT, PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
-from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
+from sessions import MIB, equal, program, read, report, run, until, write  # noqa: E402
 
 HELPER = program("agentsh-helper")
 BUDGET = MEMORY // 2 * MIB
@@ -134,6 +135,21 @@ def many(strict):
     report(f"{strict.what}: the leaf is free again", until(lambda: not read(strict.group, "calls/test-0/cgroup.procs")))
 
 
+def doctor(strict):
+    """What doctor reads of a leaf in there is what stands on it."""
+    def says():
+        return strict.podman("exec", strict.container, "/opt/agentsh/bin/agentshctl", "doctor").stdout
+
+    knobs = dict(zip(KNOBS, strict.state()[0]["other-0"], strict=True))
+    expected = f"made ahead, with memory.max {int(knobs['memory.max']) // MIB} MiB, memory.swap.max max, pids.max {knobs['pids.max']}, cpu.weight {knobs['cpu.weight']}"
+    told = says()
+    report(f"{strict.what}: doctor tells the leaf's own limits", expected in told and "looser" not in told, (expected, told))
+    for number in (0, 1):
+        write(f"{strict.group}/calls/other-{number}/pids.max", "max")
+    told = says()
+    report(f"{strict.what}: and which of them is looser than the policy's", "pids.max max" in told and "looser than the policy's: pids.max" in told, told)
+
+
 def again(strict, before):
     """A second time, and without --strict: it stays strict."""
     mounts = read("/proc", str(strict.pid), "mountinfo")
@@ -146,6 +162,7 @@ def again(strict, before):
 def main():
     """The case."""
     opt()
+    shutil.copy(program("agentshctl"), f"{OPT}/bin/agentshctl")
     run("gcc", "-static", "-O1", "-o", f"{OPT}/libexec/anew", f"{os.path.dirname(os.path.abspath(__file__))}/anew.c", seconds=120)
     small, large = busybox(), debian()
     podman = Podman()
@@ -155,6 +172,7 @@ def main():
     calls(root)
     unchanged(root, before)
     many(root)
+    doctor(root)
     again(root, before)
     root.end()
 
