@@ -256,7 +256,7 @@ impl<'a> Governor<'a> {
     }
 
     fn sample(&mut self, now: u64) -> Option<Sample> {
-        let files = self.files.as_ref()?;
+        let files = self.files.as_mut()?;
         let seen = &mut self.seen;
         let mut buf = [0; BUFFER];
         let current = files.current.as_ref().and_then(|f| f.read_u64().ok()).unwrap_or(0);
@@ -273,7 +273,11 @@ impl<'a> Governor<'a> {
         let above_full = self.room.is_some_and(|r| r.over_high);
         let close = beyond(2) || above_full || self.law.frozen() || strained;
         if close || self.woken || self.deaf || seen.pids_at.is_none() {
-            seen.high_events = key(&files.events, b"high").unwrap_or(0);
+            match key(&files.events, b"high") {
+                Some(count) => seen.high_events = count,
+                // The leaf is gone, or its controller: then this file wakes for ever, and tells nothing.
+                None => files.events = None,
+            }
         }
         if close {
             seen.cpu_us = key(&files.cpu, b"usage_usec").unwrap_or(0);

@@ -24,6 +24,9 @@ pub const NEWS: &CStr = c"user.agentsh.news";
 pub const AVAILABLE: &CStr = c"user.agentsh.available";
 /// On `calls/`: how many leaves of each class the helper made ahead, native-endian u64; none where launchers make them.
 pub const AHEAD: &CStr = c"user.agentsh.ahead";
+/// On a container's cgroup that the helper attached: what it was like before (see the helper's `attach::before`). `trusted.`, so
+/// nobody but root can say.
+pub const BEFORE: &CStr = c"trusted.agentsh.before";
 /// Set by systemd on a unit with Delegate=yes, by its system manager …
 pub const TRUSTED_DELEGATE: &CStr = c"trusted.delegate";
 /// … and by either manager since version 251.

@@ -3,6 +3,7 @@
 use super::{answer, container};
 use crate::cgroup::dir::Dir;
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use std::io::Read;
 
 /// Cgroups are looked for so far down; Kubernetes' containers are four levels down.
@@ -44,17 +45,21 @@ fn search(dir: &Dir, wanted: &str, depth: usize, found: &mut Vec<Dir>) -> Result
 
 /// The processes of a container's cgroup, whether it is arranged already or not: the first one first.
 pub fn processes(base: &Dir) -> Result<Vec<i32>> {
-    let mut pids = listed(base)?;
+    let mut pids = listed(base).map_err(answer(base))?;
     if let Ok(agent) = base.child("agent") {
-        pids.extend(listed(&agent)?);
+        pids.extend(listed(&agent).map_err(answer(&agent))?);
     }
     pids.sort_unstable();
     Ok(pids)
 }
 
-fn listed(dir: &Dir) -> Result<Vec<i32>> {
+/// The processes in a cgroup itself. None of a threaded one: they are listed above it.
+pub fn listed(dir: &Dir) -> Result<Vec<i32>, Errno> {
     let mut buf = vec![0; 256 << 10];
-    let text = dir.read("cgroup.procs", &mut buf).map_err(answer(dir))?;
+    let text = match dir.read("cgroup.procs", &mut buf) {
+        Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
+        other => other?,
+    };
     Ok(String::from_utf8_lossy(text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 

@@ -12,11 +12,13 @@ use crate::sys::mounting::{self, INERT, READ_ONLY};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, read, setfsgid, setfsuid, unlinkat, write};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchdir, read, setfsgid, setfsuid, unlinkat, write};
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// What of root's powers is needed in there, once it is entered: mounting, and making the folder as its owner would.
 const NEEDED: [Capability; 4] =
@@ -25,6 +27,10 @@ const NEEDED: [Capability; 4] =
 const THERE: u8 = 1;
 const FAILED: u8 = 2;
 const RENEWED: u8 = 3;
+/// By this source a folder of ours is known in the list of mounts. Who can't mount can't make another of that name.
+const OURS: &CStr = c"agentsh";
+/// More folders of ours over one another than interrupted attaching leaves.
+const MOST_LAYERS: usize = 16;
 
 /// What was done in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +58,8 @@ impl Parcel {
     /// A folder in memory with the policy and `calls/`'s place in it, and a mount of `calls/` alone. `..` of that one is
     /// itself: nothing above it can be reached from it. With openings it is read-only but for these.
     pub fn of(calls: &Dir, policy: &[u8], openings: Vec<Opening>) -> Result<Parcel> {
-        let folder = mounting::tmpfs(&[(c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"16")])
-            .context("a file system in memory can't be had")?;
+        let options = [(c"source", OURS), (c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"16")];
+        let folder = mounting::tmpfs(&options).context("a file system in memory can't be had")?;
         mkdirat(&folder, "calls", Mode::from_bits_truncate(0o755)).context("calls, in memory")?;
         put(&folder, "policy", policy)?;
         mounting::restrict(&folder, READ_ONLY | INERT).context("mount_setattr")?;
@@ -139,6 +145,60 @@ impl Parcel {
     }
 }
 
+/// Takes everything away again in the peer's mount namespace, as often as it is there.
+pub fn withdraw(peer: &Peer) -> Result<()> {
+    let proc = File::open("/proc").context("/proc")?;
+    let (status, said) = mounting::in_child(|| match unmount(peer, &proc) {
+        Ok(()) => (0, String::new()),
+        Err(error) => (FAILED, format!("{error:#}")),
+    })
+    .context("no process for unmounting can be had")?;
+    match status {
+        0 => Ok(()),
+        FAILED => bail!("in the container: {said}"),
+        _ => bail!("the process that unmounts came to an end by itself ({status})"),
+    }
+}
+
+fn unmount(peer: &Peer, proc: &File) -> Result<()> {
+    mounting::enter_mounts(peer).context("its mount namespace can't be entered")?;
+    let root = File::open("/").context("its /")?;
+    keep_only(&NEEDED).context("capabilities can't be given up")?;
+    for _ in 0..MOST_LAYERS {
+        let place = mounting::open_beneath(&root, c"run/agentsh");
+        // Not there, or a link: then nothing of ours is.
+        let Ok(place) = place else { return Ok(()) };
+        if !is_ours(&place, proc)? {
+            return Ok(());
+        }
+        // By the folder itself, whatever the path may lead to meanwhile. Who uses it keeps it until then.
+        fchdir(&place).context("/run/agentsh")?;
+        umount2(".", MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+            .context("/run/agentsh can't be unmounted")?;
+    }
+    bail!("/run/agentsh has been mounted more than {MOST_LAYERS} times")
+}
+
+/// Is this open folder a mount of ours? `proc` is our own, as another's may show nothing of us.
+fn is_ours(place: &OwnedFd, proc: &File) -> Result<bool> {
+    let text = |path: &str| -> Result<String> {
+        let file = openat(proc, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let mut text = String::new();
+        File::from(file.with_context(|| format!("/proc/{path}"))?).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let info = text(&format!("self/fdinfo/{}", place.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+    Ok(id.is_some_and(|id| is_mount_of_ours(&text("self/mountinfo").unwrap_or_default(), id)))
+}
+
+fn is_mount_of_ours(mountinfo: &str, id: &str) -> bool {
+    let line = mountinfo.lines().find(|line| line.split(' ').next() == Some(id));
+    let system = line.and_then(|line| line.split_once(" - ")).map(|(_, system)| system);
+    let mut words = system.unwrap_or_default().split(' ');
+    words.next() == Some("tmpfs") && words.next().map(str::as_bytes) == Some(OURS.to_bytes())
+}
+
 /// Makes a file in a folder of ours.
 fn put(folder: &OwnedFd, name: &str, bytes: &[u8]) -> Result<()> {
     let shown = || format!("{name}, in memory");
@@ -182,4 +242,19 @@ fn folder(parent: impl std::os::fd::AsFd, name: &CStr) -> Result<OwnedFd> {
         Err(errno) => return Err(errno).with_context(|| format!("its {shown} can't be made")),
     }
     mounting::open_beneath(&parent, name).with_context(|| format!("its {shown} can't be opened"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_ours_is_told_from_an_engine_s_by_its_source() {
+        let mounts = "41 30 0:55 / /run/agentsh ro,nosuid - tmpfs agentsh ro,size=1024k\n\
+            42 30 0:56 / /run/agentsh rw,nosuid - tmpfs tmpfs rw\n43 30 0:57 / /x rw - ext4 agentsh rw\n";
+        assert!(is_mount_of_ours(mounts, "41"));
+        for other in ["42", "43", "4", "44"] {
+            assert!(!is_mount_of_ours(mounts, other), "{other}");
+        }
+    }
 }

@@ -6,7 +6,9 @@
 //! helper.
 
 mod ask;
+mod before;
 mod container;
+pub mod detach;
 mod find;
 mod inside;
 mod peer;
@@ -31,6 +33,7 @@ use peer::{Peer, Status};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What of root's powers it takes: arranging foreign cgroups and handing them over; looking at foreign processes; entering
 /// their mount namespaces and mounting there, in a folder made as whoever owns the one above. Nothing else is kept.
@@ -43,6 +46,9 @@ const NEEDED: [Capability; 7] = [
     Capability::SysPtrace,
     Capability::SysAdmin,
 ];
+/// For the lock of a container's cgroup: 5 s in all.
+const LOCK_TRIES: usize = 250;
+const LOCK_BETWEEN: Duration = Duration::from_millis(20);
 /// So many of a container's processes are looked at before it gets the mount.
 const MOST_PEERS: usize = 4096;
 
@@ -84,11 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", ask::ask(socket)?);
         return Ok(());
     }
-    let lacking = keep_only(&NEEDED).context("capabilities can't be given up")?;
-    if !lacking.is_empty() {
-        let names: Vec<_> = lacking.iter().map(|it| it.name()).collect();
-        bail!("lacking {}: run this as root, on the host", names.join(", "));
-    }
+    limit_powers()?;
     if args.guest {
         let connection = std::io::stdin().as_fd().try_clone_to_owned().context("stdin")?;
         let connection = UnixStream::from(connection);
@@ -108,15 +110,29 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    let wanted = args.container.as_deref().unwrap_or_default();
-    let pid = match wanted.parse() {
-        // An id of digits alone is longer than any pid.
-        Ok(pid) if pid > 0 && wanted.len() < 12 => pid,
-        _ => find::by_name(&root()?, wanted)?,
-    };
+    let pid = the_process(args.container.as_deref().unwrap_or_default())?;
     let (spec, how) = attach(&Peer::of(pid)?, args)?;
     println!("{}, {how}", said(&spec));
     Ok(())
+}
+
+/// Keeps what it takes, and nothing else.
+fn limit_powers() -> Result<()> {
+    let lacking = keep_only(&NEEDED).context("capabilities can't be given up")?;
+    if !lacking.is_empty() {
+        let names: Vec<_> = lacking.iter().map(|it| it.name()).collect();
+        bail!("lacking {}: run this as root, on the host", names.join(", "));
+    }
+    Ok(())
+}
+
+/// The process that is asked for by its pid, or stands for the container that is.
+fn the_process(wanted: &str) -> Result<i32> {
+    match wanted.parse() {
+        // An id of digits alone is longer than any pid.
+        Ok(pid) if pid > 0 && wanted.len() < 12 => Ok(pid),
+        _ => find::by_name(&root()?, wanted),
+    }
 }
 
 /// Attaches the container of this process. Gives its limits, and where what was done.
@@ -245,7 +261,13 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
     let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
     let shown = Shown { high: None, max: limits::least(limit, above) };
     let around = Around { shown, budget: spec.budget, available: spec.available };
+    // It lets the lock go when it is done.
+    lock(base)?;
+    before::Before::note(base)?;
     delegate::set_up_as(base, &spec).map_err(|why| anyhow!(why))?;
+    // Of a detach that was interrupted.
+    let calls = base.child("calls").context("calls/")?;
+    calls.write_max("cgroup.max.descendants", None).context("cgroup.max.descendants of calls/")?;
     base.set_mark(mark::SESSION, mark::BY_HELPER).context("user.agentsh.session")?;
     // So that calls made without end end somewhere; what the engine has set is the engine's.
     if base.read_max("cgroup.max.descendants") == Ok(None) {
@@ -253,6 +275,18 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
         base.write_u64("cgroup.max.descendants", most).context("cgroup.max.descendants")?;
     }
     Ok((spec, policy, around))
+}
+
+/// One of us at a time, and none while a launcher arranges the cgroup by itself. Until it is closed, or unlocked.
+fn lock(base: &Dir) -> Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match base.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(Errno::EWOULDBLOCK) => std::thread::sleep(LOCK_BETWEEN),
+            Err(errno) => return Err(errno).with_context(|| base.path().display().to_string()),
+        }
+    }
+    bail!("{} is being arranged by somebody else: try again", base.path().display())
 }
 
 /// A user's own engine puts what it starts later (`podman exec`) where the container's first process is: that must be the

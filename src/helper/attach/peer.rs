@@ -90,13 +90,14 @@ impl Peer {
 
     /// Is it in the namespace of this kind (`mnt`, `pid`, `user` …) that we are in?
     pub fn shares(&self, kind: &str) -> Result<bool> {
-        let of = |who: &str| {
-            let path = format!("/proc/{who}/ns/{kind}");
-            fs::metadata(&path).map(|meta| meta.ino()).context(path)
-        };
-        let same = of(&self.pid.to_string())? == of("self")?;
+        Ok(self.namespace(kind)? == namespace("self", kind)?)
+    }
+
+    /// Its namespace of this kind, by its number.
+    pub fn namespace(&self, kind: &str) -> Result<u64> {
+        let number = namespace(&self.pid.to_string(), kind)?;
         self.is_alive()?;
-        Ok(same)
+        Ok(number)
     }
 
     /// Why no mount may be put where this process can reach it; none if it may. A read-only one (`strict`) whoever may mount
@@ -113,6 +114,11 @@ impl Peer {
         self.is_alive()?;
         Ok(text)
     }
+}
+
+fn namespace(who: &str, kind: &str) -> Result<u64> {
+    let path = format!("/proc/{who}/ns/{kind}");
+    fs::metadata(&path).map(|meta| meta.ino()).context(path)
 }
 
 impl AsFd for Peer {
