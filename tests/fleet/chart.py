@@ -31,6 +31,8 @@ WRONG = (
     ("example: {way: none}", "way"),
     ("dedicated: true", "nodeSelector"),
     ("example: {enabled: true, way: writable-cgroup}", "runtimeClass.create"),
+    ("watch: 'yes'", "watch"),
+    ("{watch: false, example: {enabled: true, way: annotation}}", "needs watch"),
 )
 # A pod of 250 cgroups holds calls, agent/ and calls/.
 DESCENDANTS = 250
@@ -87,6 +89,8 @@ def judge(name, things, given, ctl):
     scraped = daemons["metadata"]["annotations"].get("prometheus.io/scrape") == "true"
     answers = "--metrics" in containers["serve"]["command"]
     report(f"{name}: what is to be scraped is there, and the other way round", scraped == answers == metrics, (scraped, answers, metrics))
+    watches = "--watch" in containers["serve"]["command"]
+    report(f"{name}: containers with the annotation are looked for unless that is switched off", watches == given.get("watch", True), watches)
     powers = [it["securityContext"] for it in containers.values()]
     report(f"{name}: no container is privileged, each has all powers dropped but those it names",
            all(it["capabilities"]["drop"] == ["ALL"] and not it.get("privileged") for it in powers), powers)
@@ -101,6 +105,11 @@ def judge(name, things, given, ctl):
     report(f"{name}: its policy is a valid one", checked.returncode == 0, checked.stdout + checked.stderr)
     example = of_kind(things, "Pod")
     report(f"{name}: the example is there if it is asked for", bool(example) == given.get("example", {}).get("enabled", False), example)
+    if example:
+        wants = example["metadata"].get("annotations", {}).get("agentsh") == "attach"
+        mounts = any("hostPath" in volume for volume in example["spec"]["volumes"])
+        way = given["example"].get("way", "attach")
+        report(f"{name}: the example asks in the way that was chosen", (wants, mounts) == (way == "annotation", way == "attach"), example)
     mounted = {volume["name"] for volume in pod["volumes"]}
     used = {mount["name"] for it in containers.values() for mount in it["volumeMounts"]}
     report(f"{name}: every volume is mounted, every mount has one", mounted == used, mounted ^ used)

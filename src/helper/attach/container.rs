@@ -10,6 +10,8 @@ const PREFIXES: [&str; 7] =
     ["docker-", "libpod-payload-", "libpod-", "crio-", "cri-containerd-", "crun-", "runc-"];
 /// podman's own cgroup for its pods and containers, where there is no systemd.
 const PODMAN_S: &str = "libpod_parent";
+/// What a container's cgroup is called there; a pod's is an id alone.
+const PODMAN_CONTAINER: &str = "libpod-";
 
 /// The container's cgroup for a process whose cgroup is `own`, seen from the root of the tree: the topmost that an engine
 /// named, as what lies below can have been made and named by the container itself. None if there is none, or if it would
@@ -29,13 +31,21 @@ pub fn around(own: &Path) -> Option<PathBuf> {
             && parts
                 .peek()
                 .and_then(|p| p.as_os_str().to_str())
-                .is_some_and(|below| below.starts_with("libpod-"));
+                .is_some_and(|below| below.starts_with(PODMAN_CONTAINER));
         if id(name).is_some() && !pod {
             return Some(path);
         }
         above = Some(name);
     }
     None
+}
+
+/// Is the cgroup at this path, whose ancestors are none, a container's?
+pub fn is_container(cgroup: &Path) -> bool {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let (own, above) = (name(cgroup), cgroup.parent().map(name).unwrap_or_default());
+    let pod = above == PODMAN_S && !own.starts_with(PODMAN_CONTAINER);
+    id(&own).is_some() && !pod
 }
 
 /// The container's id in the name that an engine gave to a cgroup.
@@ -116,6 +126,22 @@ mod tests {
         assert!(is_named(&scope, ID) && is_named(&scope, &ID[..12]) && is_named("mine", "mine"));
         assert!(is_named("crun-mine.scope", "mine"));
         assert!(!is_named(&scope, &ID[..11]) && !is_named(&scope, "") && !is_named("mine", "min"));
+    }
+
+    #[test]
+    fn a_pod_s_cgroup_is_no_container_s_and_neither_is_conmon_s() {
+        for (path, is) in [
+            ("/libpod_parent/ID", false),
+            ("/libpod_parent/libpod-ID", true),
+            ("/libpod_parent/ID/libpod-ID", true),
+            ("/machine.slice/libpod-ID.scope", true),
+            ("/machine.slice/libpod-conmon-ID.scope", false),
+            ("/docker/ID", true),
+            ("/docker", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_container(Path::new(&path.replace("ID", ID))), is, "{path}");
+        }
     }
 
     #[test]

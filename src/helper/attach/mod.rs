@@ -11,6 +11,7 @@ mod container;
 pub mod detach;
 mod find;
 mod inside;
+mod label;
 mod peer;
 mod strict;
 
@@ -24,7 +25,9 @@ use crate::policy::{compile, store};
 use crate::sys::capability::{Capability, keep_only};
 use anyhow::{Context, Result, anyhow, bail};
 pub use ask::{REQUEST, SOCKET, container_of, reply};
+pub use container::is_container;
 use inside::{Delivered, Parcel};
+pub use label::Found;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstat;
@@ -61,7 +64,7 @@ const MOST_PEERS: usize = 4096;
 #[derive(clap::Args)]
 pub struct Args {
     /// Its id (12 digits will do), its cgroup's name, or a process of it.
-    #[arg(value_name = "CONTAINER|PID", required_unless_present_any = ["hook", "guest", "ask"])]
+    #[arg(value_name = "CONTAINER|PID", required_unless_present_any = ["hook", "guest", "ask", "labelled"])]
     container: Option<String>,
     /// Who runs calls there, as the host counts, if not who its first process runs as.
     #[arg(long, value_name = "UID")]
@@ -82,6 +85,9 @@ pub struct Args {
     /// For whoever is at the other end of stdin: for serve.
     #[arg(long, hide = true, conflicts_with_all = ["container", "uid", "hook", "ask"])]
     guest: bool,
+    /// The container with this cgroup, given from the root of the tree, if its annotation asks for it: for serve.
+    #[arg(long, hide = true, value_name = "CGROUP", conflicts_with_all = ["container", "uid", "hook", "ask", "guest"])]
+    labelled: Option<PathBuf>,
 }
 
 /// Attaches one container.
@@ -102,6 +108,10 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return result.map(drop);
     }
+    if let Some(cgroup) = &args.labelled {
+        return labelled(cgroup, args)
+            .with_context(|| format!("the container {} has no calls/", cgroup.display()));
+    }
     if args.hook {
         // It stands in the way of the container's start, and whatever it lacks the container must run.
         let state = std::io::stdin().lock();
@@ -113,6 +123,21 @@ pub fn run(args: &Args) -> Result<()> {
     let pid = the_process(args.container.as_deref().unwrap_or_default())?;
     let (spec, how) = attach(&Peer::of(pid)?, args)?;
     println!("{}, {how}", said(&spec));
+    Ok(())
+}
+
+/// Says what serve is to know of a container that it noticed, and attaches it if that is wanted.
+fn labelled(cgroup: &Path, args: &Args) -> Result<()> {
+    let id = label::id_of(cgroup)?;
+    // It may have gone meanwhile, as any of its processes may.
+    let pids = open(&root()?, cgroup).and_then(|base| find::processes(&base)).unwrap_or_default();
+    let peer = pids.first().and_then(|&pid| Peer::of(pid).ok());
+    let found = peer.as_ref().map_or(Found::Unknown, |peer| label::look(peer, id).unwrap_or(Found::Unknown));
+    println!("{}", found.word());
+    if let Some(peer) = peer.filter(|_| found == Found::Wanted) {
+        let (spec, how) = attach(&peer, args)?;
+        println!("{}, {how}", said(&spec));
+    }
     Ok(())
 }
 
@@ -198,7 +223,7 @@ fn said(spec: &Spec) -> String {
 }
 
 /// The root of the whole tree, by a mount that we may write to.
-fn root() -> Result<Dir> {
+pub fn root() -> Result<Dir> {
     let mounts = mount::all().context("/proc/self/mountinfo can't be read")?;
     mount::directories(&mounts, Path::new("/"))
         .filter_map(|directory| Dir::open(&directory).ok())

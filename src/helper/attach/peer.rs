@@ -5,8 +5,8 @@ use crate::sys::process;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// With one of these a process gets past a mount: it may open any file of the file system by its handle, or mount it whole.
@@ -100,6 +100,21 @@ impl Peer {
         Ok(number)
     }
 
+    /// Is what it runs a program of its own mount namespace? A container's first process is its engine's runtime up to there, and
+    /// its cgroup must not be touched: the runtime is still at it.
+    pub fn has_begun(&self) -> Result<bool> {
+        let exe = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open(format!("/proc/{}/exe", self.pid))
+            .with_context(|| format!("the program of process {}", self.pid))?;
+        let path = format!("/proc/self/fdinfo/{}", exe.as_raw_fd());
+        let info = fs::read_to_string(&path).context(path)?;
+        let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+        let mounts = self.mounts()?;
+        Ok(mount.is_some_and(|id| mounts.lines().any(|line| line.split(' ').next() == Some(id))))
+    }
+
     /// Why no mount may be put where this process can reach it; none if it may. A read-only one (`strict`) whoever may mount
     /// at all could make writable.
     pub fn gets_past_mounts(&self, strict: bool) -> Result<Option<&'static str>> {
@@ -182,5 +197,6 @@ mod tests {
         assert!(peer.is_alive().is_err() && peer.cgroup().is_err());
         let own = Peer::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.is_alive().is_ok() && own.shares("mnt").unwrap());
+        assert!(own.has_begun().unwrap(), "we run a program that we see ourselves");
     }
 }

@@ -13,6 +13,8 @@ mod metrics;
 mod news;
 mod places;
 mod process;
+mod tree;
+mod watch;
 
 use self::places::Places;
 use super::bpf::direct::{self, Process};
@@ -54,6 +56,10 @@ pub struct Args {
     /// Give counts for Prometheus at http://ADDRESS/metrics, such as 127.0.0.1:9753. Everybody who can connect may read them.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Attach containers that carry the annotation agentsh=attach when they start, and those that run already. For engines that name
+    /// their cgroups: podman, Docker, containerd under Kubernetes, CRI-O; crun and runc with systemd's cgroups.
+    #[arg(long)]
+    watch: bool,
     /// Wait for the end of stdin, then take everything off that could stand still.
     #[arg(long, hide = true)]
     after: bool,
@@ -84,6 +90,13 @@ pub fn run(args: &Args) -> Result<()> {
         .name("door".to_string())
         .spawn(move || door.keep())
         .context("no thread for the control socket")?;
+    if args.watch {
+        let watch = watch::Watch::begin()?;
+        std::thread::Builder::new()
+            .name("watch".to_string())
+            .spawn(move || watch.keep())
+            .context("no thread for --watch")?;
+    }
     std::thread::spawn(move || {
         let _ = ends.wait();
         HAS_TO_END.store(true, Ordering::Relaxed);

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from pods import Pod, image, of_kind, rendered  # noqa: E402
-from roots import Podman, busybox, cgroup_of, opt, records  # noqa: E402
+from roots import PLACE, Podman, busybox, cgroup_of, opt, records  # noqa: E402
 from sessions import equal, program, read, report, run, until  # noqa: E402
 
 DOOR = "/run/agentsh/helper.sock"
@@ -86,6 +86,9 @@ def main():
     lines = [f'agentsh_at_work{{part="{part}"}} 1' for part in ("monitor", "scheduler")]
     report("who scrapes sees what is at work", all(line in seen for line in lines), seen)
     report("and the calls by class", 'agentsh_calls_live{class="test"} 0' in seen and "agentsh_holds_total 0" in seen, seen)
+    wanted, pid = podman.start("--annotation", "agentsh=attach", "--memory", "64m", "--rootfs", f"{PLACE}/busybox", "/bin/busybox", "sleep", "600")
+    report("a container with the annotation is attached as it starts", until(lambda: cgroup_of(pid).endswith("/agent"), 60), podman("logs", container).stderr)
+    podman("rm", "-f", "-t", "0", wanted)
     unloaded = podman("exec", container, HELPER, "unload")
     equal("what NOTES.txt says takes it all away", (unloaded.stdout, scheduler()["links"]), ("unloaded\n", []))
     end(podman, "dedicated", container)

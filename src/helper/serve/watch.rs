@@ -1,0 +1,232 @@
+//! `serve --watch`: containers that carry the annotation are attached when they start.
+//!
+//! What every engine does in the same way is to make a cgroup named after the container, so that is what is watched: the
+//! folders of the cgroup tree, down to the containers and never into one, by inotify ([`tree`](super::tree)). Nobody is asked,
+//! and nothing is polled but a container that is just starting. Whether it carries the annotation a process of its own finds
+//! out (`attach --labelled`), as that reads files of others, which may take as long as they like; and the same process
+//! attaches it. Whatever becomes of us, it ends by itself.
+
+use super::tree::{Told, Tree};
+use crate::helper::attach::Found;
+use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Processes at work at once: one that doesn't come back keeps its place.
+const MOST_WORKERS: usize = 4;
+/// For one look at a container and attaching it; it takes milliseconds.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Containers that are starting at once, with any more left to themselves.
+const MOST_WAITING: usize = 4096;
+/// The first look at one that isn't ready comes again after this, each further one after twice the time …
+const SOONEST: Duration = Duration::from_millis(50);
+/// … but no later.
+const LATEST: Duration = Duration::from_secs(5);
+/// Whose bundle isn't found for so long isn't looked for any more.
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+/// Nothing is looked at again sooner.
+const LEAST: Duration = Duration::from_millis(5);
+/// Out of descriptors or memory: as long until it is tried again.
+const TROUBLED: Duration = Duration::from_secs(1);
+
+/// A container that is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    since: Instant,
+    due: Instant,
+    wait: Duration,
+}
+
+impl Turn {
+    fn now(now: Instant) -> Turn {
+        Turn { since: now, due: now, wait: SOONEST }
+    }
+
+    /// When it is to be looked at once more, after what was found; none if that is all.
+    fn after(self, found: Option<Found>, now: Instant) -> Option<Turn> {
+        let again = match found {
+            Some(Found::Starting) => true,
+            Some(Found::Unknown) => now.duration_since(self.since) < UNKNOWN_FOR,
+            // Done, not wanted, or refused: which has been said.
+            Some(Found::Wanted | Found::Unwanted) | None => false,
+        };
+        again.then_some(Turn { due: now + self.wait, wait: (self.wait * 2).min(LATEST), ..self })
+    }
+}
+
+/// A process that looks at a container.
+struct Work {
+    cgroup: PathBuf,
+    turn: Turn,
+    begun: Instant,
+    killed: bool,
+    child: Child,
+}
+
+/// All of it.
+pub struct Watch {
+    tree: Tree,
+    waiting: HashMap<PathBuf, Turn>,
+    work: Vec<Work>,
+}
+
+impl Watch {
+    /// Begins to watch; what is there already is looked at as well.
+    pub fn begin() -> Result<Watch> {
+        let tree = Tree::of_host().context("--watch")?;
+        Ok(Watch { tree, waiting: HashMap::new(), work: Vec::new() })
+    }
+
+    /// Watches for as long as the process lives.
+    pub fn keep(mut self) {
+        loop {
+            self.listen();
+            self.finish();
+            self.start();
+            self.wait();
+        }
+    }
+
+    fn listen(&mut self) {
+        let now = Instant::now();
+        for told in self.tree.news() {
+            match told {
+                Told::Populated(cgroup) if self.waiting.len() < MOST_WAITING => {
+                    self.waiting.entry(cgroup).or_insert(Turn::now(now));
+                }
+                Told::Populated(_) => {}
+                Told::Empty(cgroup) => drop(self.waiting.remove(&cgroup)),
+            }
+        }
+    }
+
+    /// Takes what those at work have found.
+    fn finish(&mut self) {
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(work) = self.work.get_mut(at) {
+            match work.child.try_wait() {
+                Ok(None) => {
+                    if !work.killed && now.duration_since(work.begun) >= LONGEST {
+                        // It keeps its place until it is gone.
+                        let _ = work.child.kill();
+                        work.killed = true;
+                    }
+                    at += 1;
+                }
+                _ => {
+                    let mut done = self.work.swap_remove(at);
+                    let found = said(&mut done);
+                    if let Some(turn) = done.turn.after(found, now) {
+                        self.waiting.entry(done.cgroup).or_insert(turn);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has those looked at whose turn it is, the earliest first.
+    fn start(&mut self) {
+        while self.work.len() < MOST_WORKERS {
+            let now = Instant::now();
+            let next = self.waiting.iter().filter(|(cgroup, turn)| turn.due <= now && !self.is_busy(cgroup));
+            let Some((cgroup, &turn)) = next.min_by_key(|(_, turn)| turn.due) else { return };
+            let cgroup = cgroup.clone();
+            match look(&cgroup) {
+                Ok(child) => {
+                    self.waiting.remove(&cgroup);
+                    self.work.push(Work { cgroup, turn, begun: now, killed: false, child });
+                }
+                Err(_) => {
+                    self.waiting.insert(cgroup, Turn { due: now + TROUBLED, ..turn });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Until something happens in the tree, somebody at work has an end, or somebody's turn comes.
+    fn wait(&self) {
+        let now = Instant::now();
+        let free = self.work.len() < MOST_WORKERS;
+        let turns = self.waiting.iter().filter(|(cgroup, _)| free && !self.is_busy(cgroup));
+        let ends = self.work.iter().filter(|work| !work.killed).map(|work| work.begun + LONGEST);
+        let next = turns.map(|(_, turn)| turn.due).chain(ends).min();
+        let time = next.map(|at| at.saturating_duration_since(now).max(LEAST));
+        let time =
+            time.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+        let mut fds = vec![PollFd::new(self.tree.as_fd(), PollFlags::POLLIN)];
+        // Not what they say, but that they hang up.
+        let outputs = self.work.iter().filter_map(|work| work.child.stdout.as_ref());
+        fds.extend(outputs.map(|output| PollFd::new(output.as_fd(), PollFlags::empty())));
+        // Interrupted or out of memory: the next round looks anyway.
+        let _ = poll(&mut fds, time);
+        if fds.iter().skip(1).any(|fd| fd.any() == Some(true)) {
+            // Who hangs up is about to end.
+            std::thread::sleep(LEAST);
+        }
+    }
+
+    fn is_busy(&self, cgroup: &Path) -> bool {
+        self.work.iter().any(|work| work.cgroup == cgroup)
+    }
+}
+
+/// Begins to look at a container.
+fn look(cgroup: &Path) -> std::io::Result<Child> {
+    let own = std::env::current_exe()?;
+    let mut command = Command::new(own);
+    command.args(["attach", "--labelled"]).arg(cgroup).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+}
+
+/// What was found; none if it was refused, or didn't come to an end. What was done is passed on.
+fn said(work: &mut Work) -> Option<Found> {
+    let mut text = String::new();
+    if let Some(output) = work.child.stdout.take() {
+        // It has ended, and says little.
+        output.take(4096).read_to_string(&mut text).ok()?;
+    }
+    let found = Found::of_word(&text)?;
+    if let Some(how) = text.lines().nth(1).filter(|_| found == Found::Wanted) {
+        // Nobody may be reading.
+        let _ = writeln!(std::io::stdout(), "attached {}: {how}", work.cgroup.display());
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_starting_is_looked_at_ever_less_often_and_what_is_known_no_more() {
+        let begun = Instant::now();
+        let mut turn = Turn::now(begun);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let now = turn.due;
+            let Some(next) = turn.after(Some(Found::Starting), now) else { panic!("given up") };
+            waits.push(next.due - now);
+            turn = next;
+        }
+        assert_eq!((waits[0], waits[1], waits[9]), (SOONEST, SOONEST * 2, LATEST));
+        for found in [Some(Found::Wanted), Some(Found::Unwanted), None] {
+            assert_eq!(turn.after(found, turn.due), None, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn who_never_says_where_its_bundle_is_is_left_to_itself() {
+        let begun = Instant::now();
+        let (mut turn, mut looks) = (Turn::now(begun), 0);
+        while let Some(next) = turn.after(Some(Found::Unknown), turn.due) {
+            (turn, looks) = (next, looks + 1);
+        }
+        assert!(turn.due - begun >= UNKNOWN_FOR && looks < 20, "{looks}");
+    }
+}
