@@ -79,8 +79,9 @@ struct group {
 #define MAX_CALLS_WATCHED 256
 #define MAX_OF_SESSION	  64
 #define MAX_OF_USER	  128
-/* Levels above a call whose limits count: calls/, the session, the pool and what that lies in. */
-#define HOLD_LEVELS 6
+/* Levels above a call whose limits count: all that a group can have, or whoever makes enough of them beneath
+ * calls/ would be out of the pool's sight. */
+#define HOLD_LEVELS (MAX_DEPTH - 1)
 
 /* When calls are held: the policy's section `holding`, written by the helper into a pinned map, also while
  * the scheduler runs. Memory in pages, shares in thousandths. */

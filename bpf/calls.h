@@ -33,14 +33,15 @@ struct live_call {
 	/* struct mem_cgroup: its own, and those above it, the nearest first. */
 	u64 memcg;
 	u64 above[HOLD_LEVELS];
-	u32 group, session_group;
+	/* Its leaf, the session that it is of, and the outermost one that this lies in. */
+	u32 group, session_group, outermost;
 	/* The process that it ends with, and whose it is. */
 	u32 main, owner;
 	/* Not 0: somebody has this place, or is about to. */
 	u32 taken;
 	u32 never_held;
 	u32 episode; /* its place in the map, and one more */
-	/* When it began: other calls that lived, of its session and of its owner. */
+	/* When it began: other calls that lived, of its outermost session and of its owner. */
 	u32 of_session, of_owner;
 	/* What it had at most and at least, in pages: in the present span of time, and in the one before. */
 	u64 span_began;
@@ -174,8 +175,9 @@ static __always_inline struct live_call *call_of(struct task_data *task, u32 *pl
 	return call && leaf && call->cgroup_id == leaf->cgroup_id ? call : 0;
 }
 
-/* Takes a place for a call of this session and user, unless they have enough: 0 if there is none. */
-static __noinline u32 take_place(u32 session, u32 owner)
+/* Takes a place for a call of this outermost session and user, unless they have enough: 0 if there is none.
+ */
+static __noinline u32 take_place(u32 outermost, u32 owner)
 {
 	struct live_call *mine = 0;
 	u32 i, n, place = 0;
@@ -205,7 +207,7 @@ static __noinline u32 take_place(u32 session, u32 owner)
 		if (!call || !call->cgroup_id)
 			continue;
 		/* Counted in the map: the verifier follows every value that a variable can have. */
-		if (call->session_group == session)
+		if (call->outermost == outermost)
 			mine->of_session++;
 		if (owner && call->owner == owner)
 			mine->of_owner++;
@@ -216,11 +218,12 @@ static __noinline u32 take_place(u32 session, u32 owner)
 	return 0;
 }
 
-/* Who comes first: by the session's weight, then by the class in the leaf's name; of equals the older. Not by
- * the call's own weight, which a session's owner may write. */
+/* Who comes first: by the outermost session's weight, then by the class in the leaf's name; of equals the
+ * older. Not by the call's own weight, nor by that of a session in between, which a session's owner may
+ * write. */
 static __always_inline enum precedence precedence(struct live_call *a, struct live_call *b)
 {
-	struct group *of_a = group_at(a->session_group), *of_b = group_at(b->session_group);
+	struct group *of_a = group_at(a->outermost), *of_b = group_at(b->outermost);
 	u32 rank_a, rank_b;
 
 	if (!of_a || !of_b)

@@ -23,6 +23,29 @@ static __always_inline void call_ends(struct live_call *call, u32 place)
 	__sync_lock_test_and_set(&call->taken, 0);
 }
 
+/*
+ * The outermost session that a cgroup lies in, by its id, which is what holds the first `calls` below the
+ * root; 0 if there is none. Its weight is its priority. That of one further in is written by who made it: a
+ * user may do so with any name, whatever lies in between. By address, as the verifier wants it.
+ */
+__noinline u64 outermost_session(u64 cgroup)
+{
+	u64 session = 0;
+
+	for (int n = 0; n < MAX_DEPTH; n++) {
+		struct cgroup *it = (struct cgroup *)cgroup, *above = BPF_CORE_READ(it, self.parent, cgroup);
+		char name[NAME_LENGTH] = {};
+
+		if (!above)
+			break;
+		bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(it, kn, name));
+		if (NAMED(name, "calls"))
+			session = BPF_CORE_READ(above, kn, id);
+		cgroup = (u64)above;
+	}
+	return session;
+}
+
 /* A task has come into a leaf, or is there when the scheduler begins: does a call begin with it? */
 static __always_inline void call_begins(struct task_struct *p, struct task_data *task, struct cgroup *cgrp,
 					u64 began)
@@ -31,7 +54,7 @@ static __always_inline void call_begins(struct task_struct *p, struct task_data 
 	u64 id = BPF_CORE_READ(cgrp, kn, id), memcg, level;
 	struct hold_totals *all = totals();
 	struct live_call *call;
-	u32 place, session, owner;
+	u32 place, session, outermost, owner;
 
 	if (!leaf || leaf->call != task->group || leaf->place || leaf->cgroup_id != id)
 		return;
@@ -40,8 +63,9 @@ static __always_inline void call_begins(struct task_struct *p, struct task_data 
 		return;
 	calls = group_at(leaf->parent);
 	session = calls ? calls->parent : 0;
+	outermost = index_of(outermost_session((u64)BPF_CORE_READ(cgrp, self.parent, cgroup)));
 	owner = BPF_CORE_READ(p, real_cred, uid.val);
-	place = take_place(session, owner);
+	place = take_place(outermost, owner);
 	call = call_at(place);
 	if (!call) {
 		if (all)
@@ -56,6 +80,7 @@ static __always_inline void call_begins(struct task_struct *p, struct task_data 
 	call->episode = 0;
 	call->group = task->group;
 	call->session_group = session;
+	call->outermost = outermost;
 	call->main = p->tgid;
 	call->owner = owner;
 	read_number(cgrp, call);

@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sessions import HERE, MIB, POOL, calls, equal, event, policy, program, read, report, run, until, write  # noqa: E402
+from sessions import CGROUPS, HERE, MIB, POOL, calls, equal, event, policy, program, read, report, run, until, write  # noqa: E402
 
 HELPER = program("agentsh-helper")
 # `hog` is what a search, an installation or a build is in this case: only its memory counts. Weights: 300, 50, 100.
@@ -265,20 +265,57 @@ def between():
     write(f"{POOL}/memory.max", "max")
 
 
+def in_cgroup(path, command):
+    """Starts a command there, as a call without a launcher: what is looked at is the kernel's part alone."""
+    enter = f"echo 0 >{path}/cgroup.procs && exec {command}"
+    return subprocess.Popen(["/bin/sh", "-c", enter], stdout=subprocess.PIPE, text=True)
+
+
+def beneath():
+    """Who is in a session may make one beneath it, of any name and weight, as deep as may be. That comes no sooner for it."""
+    pool, forged = f"{CGROUPS}/holding-pool", "x/y/z/calls/test-0"
+    write(f"{CGROUPS}/cgroup.subtree_control", "+memory +cpu")
+    for leaf in ("meek/calls/" + forged, "proud/calls/explore-0"):
+        path = pool
+        for name in ("", *leaf.split("/")):
+            path = os.path.join(path, name).rstrip("/")
+            os.makedirs(path, exist_ok=True)
+            if not path.endswith("-0"):
+                write(f"{path}/cgroup.subtree_control", "+memory +cpu")
+            if name in ("x", "y", "z", "meek", "proud"):
+                write(f"{path}/cpu.weight", {"meek": "25", "proud": "400"}.get(name, "10000"))
+    write(f"{pool}/memory.max", str(320 * MIB))
+    first, forged = f"{pool}/proud/calls/explore-0", f"{pool}/meek/calls/{forged}"
+    high = in_cgroup(first, "hog look-x 100 200 /tmp/hold-go-x 1 busy")
+    report("beneath: the high session's call is there", until(lambda: int(read(first, "memory.current")) >= 100 * MIB, 60))
+    before = holds()
+    low = in_cgroup(forged, "hog test-x 190 100")
+    report("beneath: the low session's call is held, though it lies in a forged one of the highest weight",
+           until(lambda: holds() > before, 30), (before, read(forged, "memory.current")))
+    write("/tmp/hold-go-x", "")
+    said = [process.communicate(timeout=60)[0] for process in (high, low)]
+    equal("beneath: both come to their end", said, ["look-x whole\n", "test-x whole\n"])
+    stats = map(json.loads, run(HELPER, "stats", "--json").stdout.splitlines())
+    held = {call["session"]: call["held_ns"] > 0 for call in stats if call["session"] in ("z", "proud")}
+    equal("beneath: only that one was held", held, {"z": True, "proud": False})
+    write(f"{pool}/cgroup.kill", "1")
+    subprocess.run(["find", pool, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"], check=False)
+
+
 def main():
     """The first word of the case's arguments chooses a part."""
     loaded = run(HELPER, "load", "--scheduler", "whole-machine")
     equal("the scheduler loads", (loaded.returncode, loaded.stderr), (0, ""))
     policy(POLICY)
     os.environ.update(CASE_HELPER=HELPER, CASE_AGENTSH=program("agentsh"))
-    parts = sys.argv[1:] or ["within", "never", "needed", "terms", "pinned", "between", "ended"]
+    parts = sys.argv[1:] or ["within", "never", "needed", "terms", "pinned", "between", "beneath", "ended"]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)
         os.chmod(folder, 0o755)
         os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
         for part in parts:
-            if part == "between":
-                between()
+            if part in ("between", "beneath"):
+                {"between": between, "beneath": beneath}[part]()
                 continue
             script = {"within": WITHIN, "never": NEVER, "needed": NEEDED, "terms": TERMS, "pinned": PINNED, "ended": ENDED}[part]
             calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=150)
