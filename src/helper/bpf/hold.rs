@@ -1,6 +1,6 @@
 //! What `bpf/hold.h` is told, and what it has done: memory-aware holding, a part of the scheduler.
 
-use super::pins;
+use super::{held, pins};
 use crate::policy::compiled::{Amount, HoldingPolicy};
 use crate::policy::units::{show_bytes, show_duration};
 use anyhow::{Context, Result};
@@ -157,7 +157,7 @@ impl fmt::Display for HoldParams {
     }
 }
 
-/// `struct hold_totals`: all that holding has done since the scheduler was loaded.
+/// `struct hold_totals`: all that holding has done, under the scheduler that is loaded and those that it has replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HoldTotals {
     /// Calls held.
@@ -206,7 +206,7 @@ impl fmt::Display for HoldTotals {
 
 /// What holding has done; none if the scheduler isn't loaded.
 pub fn totals() -> Option<HoldTotals> {
-    let map = MapHandle::from_pinned_path(pins::map("sched_hold_totals")).ok()?;
+    let map = MapHandle::from_pinned_path(pins::map(held::TOTALS)).ok()?;
     HoldTotals::decode(&map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??)
 }
 

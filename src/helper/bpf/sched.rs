@@ -2,6 +2,7 @@
 
 use super::agentsh_sched::{AgentshSchedSkelBuilder, OpenAgentshSchedSkel, types};
 use super::enums::Enums;
+use super::held;
 use super::hold::{self, HoldParams};
 use super::pins::{self, Pins};
 use super::shared::{SchedExit, SchedParams};
@@ -124,6 +125,7 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     let mut storage = MaybeUninit::uninit();
     let mut open = AgentshSchedSkelBuilder::default().open(&mut storage).context("opening it")?;
     settle(&mut open, kernel, settings)?;
+    held::take_over(&mut open.maps.hold_totals, &mut open.maps.hold_episodes)?;
     let mut skel = open.load().context("the kernel doesn't take it")?;
     skel.maps
         .sched_params
@@ -137,6 +139,10 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     // ends whatever scheduler runs when it is freed, and that is some time after its pin has gone.
     let ended_at = Instant::now();
     end()?;
+    // Only counts: no reason to leave the machine without a scheduler.
+    if let Err(error) = held::close(&skel.maps.hold_totals, &skel.maps.hold_episodes) {
+        eprintln!("agentsh-helper: what was held may be counted for too long: {error:#}");
+    }
     pins.remove_part(PART)?;
     let mut link = skel.maps.agentsh_ops.attach_struct_ops().map_err(|error| {
         let why = ended(&skel.maps.sched_exit).map(|end| format!(": {}: {}", end.reason, end.message));
@@ -148,8 +154,8 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     skel.maps.sched_exit.pin(pins::map("sched_exit")).context("pinning its end")?;
     skel.maps.sched_params.pin(pins::map("sched_params")).context("pinning its parameters")?;
     skel.maps.hold_params.pin(pins::map("sched_hold_params")).context("pinning holding's parameters")?;
-    skel.maps.hold_totals.pin(pins::map("sched_hold_totals")).context("pinning holding's totals")?;
-    skel.maps.hold_episodes.pin(pins::map("sched_hold_episodes")).context("pinning the last holds")?;
+    skel.maps.hold_totals.pin(pins::map(held::TOTALS)).context("pinning holding's totals")?;
+    skel.maps.hold_episodes.pin(pins::map(held::MAP)).context("pinning the last holds")?;
     // A timer ends with its map's last user.
     skel.maps.hold_timers.pin(pins::map("sched_hold_timers")).context("pinning holding's timer")?;
     charge.pin(pins::link("sched_charge")).context("pinning holding's link")?;
