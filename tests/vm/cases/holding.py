@@ -2,7 +2,7 @@
 """The scheduler holds what matters less while others need the memory: within a session, and between sessions of a pool."""
 # kernels: newest mid
 # mem: 2048
-# timeout: 400
+# timeout: 500
 
 import json
 import os
@@ -341,7 +341,7 @@ def main():
                 {"between": between, "beneath": beneath}[part]()
                 continue
             script = {"within": WITHIN, "never": NEVER, "needed": NEEDED, "terms": TERMS, "pinned": PINNED, "ended": ENDED}[part]
-            calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=150)
+            calls("--session", part, "--memory-max", "664M", script=WATCH + script, seconds=240)
     status = run(HELPER, "status")
     ejected = "ended:" in status.stdout and "unregistered" not in status.stdout
     report("the kernel didn't eject the scheduler", not ejected, status.stdout)
