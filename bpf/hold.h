@@ -15,6 +15,9 @@
 #define RECORD_NS 100000000ULL
 /* A task that charges is stopped so soon after. */
 #define SOON_NS 20000ULL
+/* What couldn't be stopped is asked so soon again, and then after twice the time each time, so often. */
+#define AGAIN_NS   50000ULL
+#define AGAIN_MOST 6
 
 struct hold_timer {
 	struct bpf_timer timer;
@@ -47,6 +50,8 @@ const volatile u32 nr_cpus = 1;
 /* Calls that are held. */
 s32 holds_now;
 u32 idle_ticks;
+/* The next tick comes soon already. */
+u32 tick_is_near;
 /* Does the scheduler run? */
 bool is_running;
 
@@ -101,6 +106,12 @@ static __always_inline bool is_held(struct task_struct *p, struct task_data *tas
 	return call && call->held_since && !must_run(p) && !is_gone(scx_bpf_task_cpu(p));
 }
 
+/* When to ask again what couldn't be stopped, by how often it was. */
+static __always_inline u64 again_after(u32 kicks)
+{
+	return AGAIN_NS << (kicks < AGAIN_MOST ? kicks : AGAIN_MOST);
+}
+
 /* Notes whose call a CPU runs from now on. */
 static __always_inline void note_call(struct task_struct *p, struct task_data *task, struct cpu_data *it)
 {
@@ -112,22 +123,28 @@ static __always_inline void note_call(struct task_struct *p, struct task_data *t
 	it->place = call ? place : 0;
 	it->began_ns = call ? call->began_ns : 0;
 	it->has_turn = task->has_turn;
-	it->kicks = 0;
-	/* What runs in spite of a hold has to: it is looked at again later. */
-	it->kick_after =
-		call && call->held_since && param && must_run(p) ? bpf_ktime_get_ns() + param->tick_ns : 0;
+	it->kick_after = 0;
+	if (!call || !call->held_since || !param || !must_run(p)) {
+		it->kicks = 0;
+		return;
+	}
+	/* What runs in spite of a hold has to. What reads under RCU has mostly done so in a moment, and
+	 * charges on when it has. */
+	it->kick_after = bpf_ktime_get_ns() + (has_to_end(p) ? param->tick_ns : again_after(it->kicks));
 }
 
 /* Brings the timer's next tick near, so that it finds the task that charges outside of this program, which
- * the kernel runs under RCU. */
+ * the kernel runs under RCU. Not if it is near already: it would come the later the more charge. */
 static __always_inline void tick_soon(void)
 {
 	struct hold_timer *it;
 	u32 first = 0;
 
 	it = bpf_map_lookup_elem(&hold_timers, &first);
-	if (it)
-		bpf_timer_start(&it->timer, SOON_NS, 0);
+	if (!it || __sync_val_compare_and_swap(&tick_is_near, 0, 1))
+		return;
+	if (bpf_timer_start(&it->timer, SOON_NS, 0))
+		tick_is_near = 0;
 }
 
 static __always_inline void record_hold(struct live_call *call, u64 now, u32 crosser)

@@ -4,9 +4,6 @@
 #pragma once
 #include "hold.h"
 
-/* What couldn't be stopped is asked so soon again, and then after twice the time each time, so often. */
-#define AGAIN_NS   50000ULL
-#define AGAIN_MOST 6
 /* Held tasks that one tick looks at. */
 #define LOOKS_MOST 512
 /* Looked at a little longer than there are holds: a task may be on its way into the queue. */
@@ -28,8 +25,7 @@ static __noinline u64 stop_runners(u64 most)
 		if (!call || !call->held_since || call->began_ns != it->began_ns)
 			continue;
 		if (it->kick_after <= now) {
-			it->kick_after =
-				now + (AGAIN_NS << (it->kicks < AGAIN_MOST ? it->kicks : AGAIN_MOST));
+			it->kick_after = now + again_after(it->kicks);
 			it->kicks++;
 			scx_bpf_kick_cpu(cpu, scx.kick_preempt);
 		}
@@ -166,12 +162,17 @@ static int hold_tick(void *map, u32 *key, struct bpf_timer *timer)
 
 	if (!is_running)
 		return 0;
+	/* First, and atomically: who finds it near has said before what this tick is to see. */
+	__sync_lock_test_and_set(&tick_is_near, 0);
 	if (param && param->mode == HOLD_ON && holds_now > 0)
 		next = stop_runners(next);
 	queued = held_tasks();
 	idle_ticks = holds_now > 0 || queued ? 0 : idle_ticks + 1;
 	if (look_after_gone() || idle_ticks <= LINGER_TICKS)
 		bpf_timer_start(timer, next, 0);
+	/* Somebody has brought it near meanwhile. */
+	if (tick_is_near)
+		bpf_timer_start(timer, SOON_NS, 0);
 	review();
 	let_go(queued);
 	return 0;
