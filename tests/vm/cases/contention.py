@@ -30,6 +30,9 @@ overrides:
     freeze: never
   - match: [hog, "install-impatient"]
     throttle_timeout: 5s
+# So that who waits does so until the other has ended, on a slow machine too.
+holding:
+  recent: 10m
 """
 
 WATCH = r"""
