@@ -243,7 +243,7 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	 * own. */
 	if (memcg != call->memcg && parent_of(memcg) != call->memcg)
 		return 0;
-	note_usage(call, param, usage_of(memcg));
+	note_usage(call, param, usage_of(call->memcg));
 	if (call->held_since) {
 		record_charge(call, pages, p->pid);
 		task->has_turn = false;
