@@ -3,17 +3,16 @@
 //! Each launcher restrains only its own leaf, from what it can read of the others. Everything is opened at the first
 //! sample, so a short call pays nothing; no error stops it, as a call without a governor is still a call.
 
-use super::claim::boottime;
+use super::around::{Around, Mine};
 use super::control::{Law, Reason};
 use super::dir::{BUFFER, Kept};
 use super::leaf::{Leaf, nearly_full};
 use super::leftover::{self, Leftover};
 use super::news::Killed;
 use super::parse;
-use super::peers::{self, Peer};
 use super::place::Session;
 use super::reserve::{self, Wish};
-use super::room::{self, Levels, Room};
+use super::room::Levels;
 use super::sample::{Sample, Strain};
 use super::scheduler::Scheduler;
 use super::session::Priority;
@@ -61,19 +60,7 @@ pub struct Governor<'a> {
     /// Were we woken by memory.events, and is it of no use to be woken by it again?
     woken: bool,
     deaf: bool,
-    room: Option<Room>,
-    /// Of the session's own levels, and of those that it shares with other sessions.
-    rooms: (Option<Room>, Option<Room>),
-    room_at: u64,
-    limits_at: u64,
-    strain: Strain,
-    /// Is it for other sessions' sake?
-    strained_by_others: bool,
     short: Option<LimitOwner>,
-    peers: Vec<Peer>,
-    /// Of all sessions, and when they are worth another look.
-    all_peers: Vec<Peer>,
-    pool_due: u64,
     scheduler: Scheduler,
     bombs: Vec<Killed>,
     suspects: Vec<Leftover>,
@@ -87,7 +74,7 @@ struct Files {
     pressure: Option<Kept>,
     cpu: Option<Kept>,
     pids_events: Option<Kept>,
-    levels: Levels,
+    around: Around,
 }
 
 /// What was read last: not every file is worth reading at every look.
@@ -97,6 +84,7 @@ struct Seen {
     current: u64,
     work: u64,
     high_events: u64,
+    oom_kills: u64,
     stalled_us: Option<u64>,
     cpu_us: u64,
     refused_forks: u64,
@@ -105,17 +93,13 @@ struct Seen {
 }
 
 const MS: u64 = 1_000_000;
-/// The room above is looked at so often while there is plenty, and while there isn't.
-const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
-/// The limits of the levels above are read anew so often; refused forks are looked for so often.
-const LIMITS_EVERY: u64 = 1_000 * MS;
+/// Refused forks are looked for so often.
 const FORKS_EVERY: u64 = 100 * MS;
-/// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
-const KILL_LEAD: u64 = 150 * MS;
-/// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
-const SURVEY_SHARE: u64 = 25;
 /// Percent of the levels above the session that a session of low priority leaves to others.
 const LOW_CUSHION: u64 = 10;
+/// While the kernel ends a call its memory is still there, but no longer its process for the OOM killer to choose: what we read
+/// then, which takes a page for each file, has it choose another, and that can be an agent that lives beneath.
+const WHILE_IT_DIES: Duration = Duration::from_millis(250);
 /// Where nothing can be sampled, only forks are watched.
 const WITHOUT_MEMORY: Duration = Duration::from_millis(500);
 
@@ -131,19 +115,14 @@ impl<'a> Governor<'a> {
             law: Law::new(&leaf.limits, terms),
             files: None,
             due: None,
-            seen: Seen { stalled_us: leaf.stalls.map(|stalls| stalls.memory_some_us), ..Seen::default() },
+            seen: Seen {
+                stalled_us: leaf.stalls.map(|stalls| stalls.memory_some_us),
+                oom_kills: leaf.start.oom_kill,
+                ..Seen::default()
+            },
             woken: false,
             deaf: false,
-            room: None,
-            rooms: (None, None),
-            room_at: 0,
-            limits_at: 0,
-            strain: Strain::None,
-            strained_by_others: false,
             short: None,
-            peers: Vec::new(),
-            all_peers: Vec::new(),
-            pool_due: 0,
             scheduler: Scheduler::default(),
             bombs: swept.news,
             suspects: swept.suspects,
@@ -214,6 +193,9 @@ impl<'a> Governor<'a> {
         if self.files.is_none() {
             self.files = Some(self.open());
         }
+        if self.woken && self.oom_killed() {
+            return WHILE_IT_DIES;
+        }
         let events_before = self.seen.high_events;
         let Some(sample) = self.sample(now) else { return WITHOUT_MEMORY };
         let page_cache = self.law.high().is_some_and(|high| sample.work < high / 2);
@@ -231,11 +213,19 @@ impl<'a> Governor<'a> {
         }
         if let Some(reason) = step.kill {
             let _ = self.leaf.dir.kill();
-            if reason == Reason::MadeRoom && self.strained_by_others {
-                self.short = self.files.as_ref().map(|files| files.levels.scarcest_shared());
+            if reason == Reason::MadeRoom {
+                self.short = self.files.as_ref().and_then(|files| files.around.short());
             }
         }
         step.next
+    }
+
+    /// Has the kernel killed something of the call since this was asked last?
+    fn oom_killed(&mut self) -> bool {
+        let Some(events) = self.files.as_ref().and_then(|files| files.events.as_ref()) else { return false };
+        let kills =
+            events.read(&mut [0; BUFFER]).ok().and_then(|text| parse::keyed(text, b"oom_kill")).unwrap_or(0);
+        std::mem::replace(&mut self.seen.oom_kills, kills) < kills
     }
 
     fn open(&self) -> Files {
@@ -248,10 +238,10 @@ impl<'a> Governor<'a> {
             pressure: keep("memory.pressure"),
             cpu: keep("cpu.stat"),
             pids_events: keep("pids.events"),
-            levels: Levels::open(
+            around: Around::new(Levels::open(
                 &self.session.calls,
                 if priority == Priority::Low { LOW_CUSHION } else { 0 },
-            ),
+            )),
         }
     }
 
@@ -262,7 +252,7 @@ impl<'a> Governor<'a> {
         let current = files.current.as_ref().and_then(|f| f.read_u64().ok()).unwrap_or(0);
         let beyond = |quarters: u64| self.law.high().is_some_and(|high| current > high / 4 * quarters);
         // memory.stat makes the kernel gather its per-CPU counts: only where there is something to tell apart.
-        let strained = self.strain != Strain::None;
+        let strained = files.around.strain() != Strain::None;
         let worth = current.abs_diff(seen.current) > 1 << 20 || beyond(3) || strained;
         if worth && let Some(text) = files.stat.as_ref().and_then(|f| f.read(&mut buf).ok()) {
             (seen.work, seen.current) = (work(text), current);
@@ -270,7 +260,7 @@ impl<'a> Governor<'a> {
         let mut key =
             |file: &Option<Kept>, key: &[u8]| parse::keyed(file.as_ref()?.read(&mut buf).ok()?, key);
         // Far below its high, and with nobody in need, a call can't be standing still over it.
-        let above_full = self.room.is_some_and(|r| r.over_high);
+        let above_full = files.around.room().is_some_and(|r| r.over_high);
         let close = beyond(2) || above_full || self.law.frozen() || strained;
         if close || self.woken || self.deaf || seen.pids_at.is_none() {
             match key(&files.events, b"high") {
@@ -295,8 +285,9 @@ impl<'a> Governor<'a> {
         self.woken = false;
         let (seen, told) = (self.seen, files.events.is_some());
         if files.current.is_some() {
-            self.look_around(now, current);
+            files.around.look(now, mine(self.leaf, self.session, &self.terms, current));
         }
+        let (room, strain) = (files.around.room(), files.around.strain());
         Some(Sample {
             now,
             current,
@@ -308,67 +299,20 @@ impl<'a> Governor<'a> {
             refused_forks: seen.refused_forks,
             pids_full: seen.pids_full,
             above_full,
-            room: self.room.map(|r| r.bytes),
-            strain: self.strain,
-            held_by_kernel: self.strain != Strain::None
-                && self.leaf.limits.freeze
-                && self.scheduler.is_ours(now),
+            room: room.map(|r| r.bytes),
+            strain,
+            held_by_kernel: strain != Strain::None && self.leaf.limits.freeze && self.scheduler.is_ours(now),
         })
-    }
-
-    /// Judges whether others need the memory. Only where room is scarce are they looked at.
-    fn look_around(&mut self, now: u64, current: u64) {
-        let every = if self.room.is_none_or(|r| !r.scarce) { ROOM_EVERY.0 } else { ROOM_EVERY.1 };
-        let passed = now.saturating_sub(self.room_at);
-        if self.room.is_some() && passed < every {
-            return;
-        }
-        if let Some(files) = self.files.as_mut().filter(|_| now - self.limits_at >= LIMITS_EVERY) {
-            files.levels.refresh();
-            self.limits_at = now;
-        }
-        let before = self.rooms;
-        self.room_at = now;
-        self.rooms = self.files.as_ref().map_or((None, None), |f| f.levels.rooms());
-        let (own, shared) = self.rooms;
-        self.room = room::tightest(own.into_iter().chain(shared));
-        (self.strain, self.strained_by_others) = (Strain::None, false);
-        if self.leaf.ahead {
-            // It can't give way by anything: its limits are as they are.
-            return;
-        }
-        if let Some(room) = own.filter(|room| room.scarce) {
-            peers::survey(&self.session.calls, &self.terms, &mut self.peers);
-            self.strain = self.judge(&room, before.0, passed, current, &self.peers);
-        }
-        if let Some(room) = shared.filter(|room| room.scarce) {
-            if now >= self.pool_due || room.left < peers::LAST {
-                let begun = boottime();
-                peers::survey_pool(&self.session.calls, &self.terms, &mut self.all_peers);
-                let took = boottime().saturating_sub(begun);
-                self.pool_due = now.saturating_add(took.saturating_mul(SURVEY_SHARE));
-            }
-            let strain = self.judge(&room, before.1, passed, current, &self.all_peers);
-            self.strained_by_others = strain > self.strain;
-            self.strain = self.strain.max(strain);
-        }
-    }
-
-    fn judge(&self, room: &Room, before: Option<Room>, passed: u64, current: u64, peers: &[Peer]) -> Strain {
-        let soon = room.after(KILL_LEAD, before, passed);
-        let me = peers.iter().find(|p| p.id == self.leaf.id);
-        me.map_or(Strain::None, |me| peers::judge(room, soon, &Peer { current, ..*me }, peers, &self.terms))
     }
 
     fn raise(&mut self, wanted: u64, sample: &Sample) {
         let Some(high) = self.law.high() else { return };
-        let room = self.files.as_ref().and_then(|f| f.levels.room());
+        let Some(files) = &mut self.files else { return };
+        let room = files.around.room_now();
         let leaf = self.leaf.class as u64 | self.leaf.number << 8;
         let enough = room.is_none_or(|r| r.bytes >= wanted.saturating_sub(sample.current));
-        let alone = !enough && {
-            peers::survey(&self.session.calls, &self.terms, &mut self.peers);
-            !self.peers.iter().any(|p| p.id != self.leaf.id && p.current >= peers::WORTH_KILLING)
-        };
+        let alone = !enough
+            && files.around.alone(sample.now, mine(self.leaf, self.session, &self.terms, sample.current));
         let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted, alone };
         let to = match room {
             Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes).unwrap_or(high),
@@ -378,6 +322,10 @@ impl<'a> Governor<'a> {
             self.law.raised(to);
         }
     }
+}
+
+fn mine<'a>(leaf: &Leaf, session: &'a Session, terms: &'a Terms, current: u64) -> Mine<'a> {
+    Mine { id: leaf.id, current, fixed: leaf.ahead, calls: &session.calls, terms }
 }
 
 /// What can't simply be dropped: page cache is not growth.

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod ahead;
+pub mod around;
 pub mod beneath;
 pub mod claim;
 pub mod control;

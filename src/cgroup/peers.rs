@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn left(bytes: u64) -> Room {
-        Room { bytes, left: bytes, scarce: true, close: true, over_high: false }
+        Room { bytes, left: bytes, until_oom: bytes, scarce: true, close: true, over_high: false }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Room {
     pub bytes: u64,
     /// The same with what is left to others out of courtesy counted too: when this ends, memory has run out.
     pub left: u64,
+    /// Bytes to the nearest memory.max, where the OOM killer acts; page cache that can be dropped counted as free.
+    pub until_oom: u64,
     /// Is it little, so that it should be looked at closely?
     pub scarce: bool,
     /// Was page cache counted as free? Only where without it little would be left.
@@ -112,7 +114,14 @@ impl Levels {
 
     fn machine(&self) -> Option<Room> {
         let bytes = self.meminfo.as_ref()?.available()?.saturating_sub(MACHINE_RESERVE);
-        Some(Room { bytes, left: bytes, scarce: bytes < 512 << 20, close: true, over_high: false })
+        Some(Room {
+            bytes,
+            left: bytes,
+            until_oom: bytes,
+            scarce: bytes < 512 << 20,
+            close: true,
+            over_high: false,
+        })
     }
 }
 
@@ -121,6 +130,7 @@ pub fn tightest(rooms: impl Iterator<Item = Room>) -> Option<Room> {
     rooms.reduce(|a, b| Room {
         bytes: a.bytes.min(b.bytes),
         left: a.left.min(b.left),
+        until_oom: a.until_oom.min(b.until_oom),
         scarce: a.scarce || b.scarce,
         close: if a.left <= b.left { a.close } else { b.close },
         over_high: a.over_high || b.over_high,
@@ -156,7 +166,8 @@ impl Level {
         let cushion = limit / 100 * self.cushion_percent;
         let over_high = high.is_some_and(|h| current >= h - h / 64);
         let bytes = left.saturating_sub(cushion);
-        Some(Room { bytes, left, scarce: bytes < limit / 4, close, over_high })
+        let until_oom = max.map_or(u64::MAX, |max| max.saturating_sub(limit).saturating_add(left));
+        Some(Room { bytes, left, until_oom, scarce: bytes < limit / 4, close, over_high })
     }
 }
 
@@ -177,7 +188,8 @@ mod tests {
 
     #[test]
     fn room_is_foreseen_to_shrink_as_it_did() {
-        let room = |left| Room { bytes: 0, left, scarce: true, close: true, over_high: false };
+        let room =
+            |left| Room { bytes: 0, left, until_oom: left, scarce: true, close: true, over_high: false };
         assert_eq!(room(100).after(150, None, 20), 100);
         assert_eq!(room(100).after(150, Some(room(110)), 20), 25);
         assert_eq!(room(100).after(150, Some(room(90)), 20), 100);

@@ -1,0 +1,165 @@
+//! What goes on around a call, as its launcher sees it: the room that the levels above leave, and who else is running there.
+
+use super::claim::boottime;
+use super::dir::Dir;
+use super::peers::{self, Peer};
+use super::room::{self, Levels, Room};
+use super::sample::Strain;
+use super::terms::Terms;
+use super::usage::LimitOwner;
+
+const MS: u64 = 1_000_000;
+/// The room above is looked at so often while there is plenty, and while there isn't.
+const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
+/// The limits of the levels above are read anew so often.
+const LIMITS_EVERY: u64 = 1_000 * MS;
+/// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
+const KILL_LEAD: u64 = 150 * MS;
+/// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
+const SURVEY_SHARE: u64 = 25;
+/// Nearer to a memory.max, in bytes, who else is running isn't looked at anew: each file that is opened takes memory, by default
+/// that of the same level. It could be us then who has the OOM killer choose; and as long as what it chose still has its memory
+/// but no longer its process, it chooses another.
+const ROOM_TO_LOOK: u64 = 1 << 20;
+/// For so long: with swap a level can be full for ever without anything being killed.
+const FULL_FOR: u64 = 1_000 * MS;
+
+/// The levels above, and who is running there.
+#[derive(Debug)]
+pub struct Around {
+    levels: Levels,
+    /// What the tightest level leaves.
+    room: Option<Room>,
+    /// Of the session's own levels, and of those that it shares with other sessions.
+    rooms: (Option<Room>, Option<Room>),
+    room_at: u64,
+    limits_at: u64,
+    /// Since when a level has been so full that looking around could be too much.
+    full_since: Option<u64>,
+    strain: Strain,
+    /// Is it for other sessions' sake?
+    by_others: bool,
+    peers: Vec<Peer>,
+    /// Of all sessions, and when they are worth another look.
+    all_peers: Vec<Peer>,
+    pool_due: u64,
+}
+
+/// The call that is looked around from.
+#[derive(Clone, Copy, Debug)]
+pub struct Mine<'a> {
+    /// Its cgroup's number.
+    pub id: u64,
+    /// memory.current in bytes.
+    pub current: u64,
+    /// Can it give way by nothing, as its limits are as they are?
+    pub fixed: bool,
+    /// Its session's `calls/`.
+    pub calls: &'a Dir,
+    /// What it gives way on.
+    pub terms: &'a Terms,
+}
+
+impl Around {
+    /// With these levels above; nothing has been looked at yet.
+    pub fn new(levels: Levels) -> Around {
+        Around {
+            levels,
+            room: None,
+            rooms: (None, None),
+            room_at: 0,
+            limits_at: 0,
+            full_since: None,
+            strain: Strain::None,
+            by_others: false,
+            peers: Vec::new(),
+            all_peers: Vec::new(),
+            pool_due: 0,
+        }
+    }
+
+    /// What the tightest level left at the last look.
+    pub fn room(&self) -> Option<Room> {
+        self.room
+    }
+
+    /// What it leaves now.
+    pub fn room_now(&self) -> Option<Room> {
+        self.levels.room()
+    }
+
+    /// Do others need the memory?
+    pub fn strain(&self) -> Strain {
+        self.strain
+    }
+
+    /// Whose limit is short, if others than the session's own calls need the memory.
+    pub fn short(&self) -> Option<LimitOwner> {
+        self.by_others.then(|| self.levels.scarcest_shared())
+    }
+
+    /// Judges whether others need the memory. Only where room is scarce are they looked at.
+    pub fn look(&mut self, now: u64, mine: Mine) {
+        let every = if self.room.is_none_or(|r| !r.scarce) { ROOM_EVERY.0 } else { ROOM_EVERY.1 };
+        let passed = now.saturating_sub(self.room_at);
+        if self.room.is_some() && passed < every {
+            return;
+        }
+        if now - self.limits_at >= LIMITS_EVERY {
+            self.levels.refresh();
+            self.limits_at = now;
+        }
+        let before = self.rooms;
+        self.room_at = now;
+        self.rooms = self.levels.rooms();
+        let (own, shared) = self.rooms;
+        self.room = room::tightest(own.into_iter().chain(shared));
+        (self.strain, self.by_others) = (Strain::None, false);
+        if mine.fixed {
+            return;
+        }
+        let may_look = self.may_look(now);
+        if let Some(room) = own.filter(|room| room.scarce) {
+            if may_look {
+                peers::survey(mine.calls, mine.terms, &mut self.peers);
+            }
+            self.strain = judge(&room, before.0, passed, mine, &self.peers);
+        }
+        if let Some(room) = shared.filter(|room| room.scarce) {
+            if may_look && (now >= self.pool_due || room.left < peers::LAST) {
+                let begun = boottime();
+                peers::survey_pool(mine.calls, mine.terms, &mut self.all_peers);
+                let took = boottime().saturating_sub(begun);
+                self.pool_due = now.saturating_add(took.saturating_mul(SURVEY_SHARE));
+            }
+            let strain = judge(&room, before.1, passed, mine, &self.all_peers);
+            self.by_others = strain > self.strain;
+            self.strain = self.strain.max(strain);
+        }
+    }
+
+    /// Is nothing else running in the session that is worth making room for? Not so where that can't be told.
+    pub fn alone(&mut self, now: u64, mine: Mine) -> bool {
+        if self.may_look(now) {
+            peers::survey(mine.calls, mine.terms, &mut self.peers);
+        }
+        self.peers.iter().any(|p| p.id == mine.id)
+            && !self.peers.iter().any(|p| p.id != mine.id && p.current >= peers::WORTH_KILLING)
+    }
+
+    fn may_look(&mut self, now: u64) -> bool {
+        if self.room.is_none_or(|room| room.until_oom >= ROOM_TO_LOOK) {
+            self.full_since = None;
+            return true;
+        }
+        now.saturating_sub(*self.full_since.get_or_insert(now)) >= FULL_FOR
+    }
+}
+
+fn judge(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> Strain {
+    let soon = room.after(KILL_LEAD, before, passed);
+    let me = peers.iter().find(|p| p.id == mine.id);
+    me.map_or(Strain::None, |me| {
+        peers::judge(room, soon, &Peer { current: mine.current, ..*me }, peers, mine.terms)
+    })
+}
