@@ -5,11 +5,13 @@
 
 use super::around::{Around, Mine};
 use super::control::{Law, Reason};
-use super::dir::{BUFFER, Kept};
+use super::dir::{BUFFER, Dir, Kept};
 use super::leaf::{Leaf, nearly_full};
 use super::leftover::{self, Leftover};
 use super::news::Killed;
+use super::oom;
 use super::parse;
+use super::peers;
 use super::place::Session;
 use super::reserve::{self, Wish};
 use super::room::Levels;
@@ -230,7 +232,13 @@ impl<'a> Governor<'a> {
 
     fn open(&self) -> Files {
         let keep = |file| self.leaf.dir.keep(file, OFlag::O_RDONLY).ok();
-        let priority = self.session.base().map_or(Priority::Normal, |base| Priority::of(&base));
+        // A nested agent's calls have the priority of the session that it is in itself.
+        let outermost = peers::outermost(self.session.calls.path()).parent();
+        let low =
+            outermost.and_then(|p| Dir::open(p).ok()).is_some_and(|s| Priority::of(&s) == Priority::Low);
+        if low {
+            oom::goes_first(&self.leaf.dir);
+        }
         Files {
             current: keep("memory.current"),
             stat: keep("memory.stat"),
@@ -238,10 +246,7 @@ impl<'a> Governor<'a> {
             pressure: keep("memory.pressure"),
             cpu: keep("cpu.stat"),
             pids_events: keep("pids.events"),
-            around: Around::new(Levels::open(
-                &self.session.calls,
-                if priority == Priority::Low { LOW_CUSHION } else { 0 },
-            )),
+            around: Around::new(Levels::open(&self.session.calls, if low { LOW_CUSHION } else { 0 })),
         }
     }
 

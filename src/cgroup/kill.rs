@@ -31,7 +31,8 @@ pub fn each(dir: &Dir) -> Result<(), Errno> {
     Err(Errno::EAGAIN)
 }
 
-fn listed(dir: &Dir) -> Result<Vec<i32>, Errno> {
+/// The processes in it, as far as our PID namespace shows them.
+pub(super) fn listed(dir: &Dir) -> Result<Vec<i32>, Errno> {
     let mut buf = [0; AT_ONCE * 8];
     let text = dir.read("cgroup.procs", &mut buf)?;
     // What is cut off at the end of the buffer may be the beginning of a number.

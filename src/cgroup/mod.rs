@@ -27,6 +27,7 @@ pub mod mark;
 pub mod meminfo;
 pub mod mount;
 pub mod news;
+pub mod oom;
 pub mod own;
 pub mod pace;
 pub mod parse;

@@ -160,7 +160,7 @@ fn within(budget: Option<u64>, calls: &mut [Peer]) {
 }
 
 /// The `calls/` that holds this one, if it is of an agent's session among another's calls, and so on outwards.
-fn outermost(calls: &Path) -> &Path {
+pub fn outermost(calls: &Path) -> &Path {
     match calls.ancestors().nth(2).filter(|path| path.ends_with("calls")) {
         Some(outer) => outermost(outer),
         None => calls,

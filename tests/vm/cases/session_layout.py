@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sessions import CGROUPS, MIB, POOL, agent, equal, program, read, report, run, write  # noqa: E402
+from sessions import CALLS, CGROUPS, MIB, POOL, agent, equal, program, read, report, run, write  # noqa: E402
 
 OWN = "print(open('/proc/self/cgroup').read().strip())"
 
@@ -33,6 +33,13 @@ def layout():
     equal("one call's OOM is not everybody's", read(POOL, "b/calls/memory.oom.group"), "0")
     report("a session nobody lives in goes with the next", not os.path.exists(f"{POOL}/a"))
     equal("and its protection with it", read(POOL, "memory.min"), str(384 * MIB))
+
+    # By the first look at it that the call's launcher takes.
+    mine = "print(open('/proc/self/oom_score_adj').read().strip(), call('sleep 1; cat /proc/self/oom_score_adj').out)"
+    low = agent("--session", "low", "--memory-max", "768M", "--priority", "low", script=CALLS + mine)
+    equal("what an agent of low priority calls goes before all others when memory has run out, not the agent", low.split(), ["0", "1000"])
+    normal = agent("--session", "normal", "--memory-max", "768M", script=CALLS + mine)
+    equal("a call of normal priority has its caller's", normal.split(), ["0", "0"])
 
     status = run(program("agentshctl"), "run", "--", "/nonexistent/agent").returncode
     equal("an agent that isn't there is 127", status, 127)
