@@ -17,12 +17,11 @@ const LIMITS_EVERY: u64 = 1_000 * MS;
 const KILL_LEAD: u64 = 150 * MS;
 /// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
 const SURVEY_SHARE: u64 = 25;
-/// Nearer to a memory.max, in bytes, who else is running isn't looked at anew: each file that is opened takes memory, by default
-/// that of the same level. It could be us then who has the OOM killer choose; and as long as what it chose still has its memory
-/// but no longer its process, it chooses another.
-const ROOM_TO_LOOK: u64 = 1 << 20;
-/// For so long: with swap a level can be full for ever without anything being killed.
-const FULL_FOR: u64 = 1_000 * MS;
+/// Nearer to a memory.max, in bytes, who else is running is looked at seldom only: each file that is opened takes memory, of
+/// that same level. It is us then who have the OOM killer choose, again and again, as what it chose still has its memory when
+/// it no longer has its process: of three calls it took all, the one last that mattered most.
+const NEAR_OOM: u64 = peers::LAST;
+const SELDOM: u64 = 1_000 * MS;
 
 /// The levels above, and who is running there.
 #[derive(Debug)]
@@ -34,8 +33,6 @@ pub struct Around {
     rooms: (Option<Room>, Option<Room>),
     room_at: u64,
     limits_at: u64,
-    /// Since when a level has been so full that looking around could be too much.
-    full_since: Option<u64>,
     strain: Strain,
     /// Is it for other sessions' sake?
     by_others: bool,
@@ -43,6 +40,8 @@ pub struct Around {
     /// Of all sessions, and when they are worth another look.
     all_peers: Vec<Peer>,
     pool_due: u64,
+    /// When who else is running was last looked at.
+    surveyed_at: Option<u64>,
 }
 
 /// The call that is looked around from.
@@ -69,12 +68,12 @@ impl Around {
             rooms: (None, None),
             room_at: 0,
             limits_at: 0,
-            full_since: None,
             strain: Strain::None,
             by_others: false,
             peers: Vec::new(),
             all_peers: Vec::new(),
             pool_due: 0,
+            surveyed_at: None,
         }
     }
 
@@ -118,14 +117,15 @@ impl Around {
         if mine.fixed {
             return;
         }
-        let may_look = self.may_look(now);
-        if let Some(room) = own.filter(|room| room.scarce) {
+        let (own, shared) = (own.filter(|room| room.scarce), shared.filter(|room| room.scarce));
+        let may_look = (own.is_some() || shared.is_some()) && self.may_look(now);
+        if let Some(room) = own {
             if may_look {
                 peers::survey(mine.calls, mine.terms, &mut self.peers);
             }
             self.strain = judge(&room, before.0, passed, mine, &self.peers);
         }
-        if let Some(room) = shared.filter(|room| room.scarce) {
+        if let Some(room) = shared {
             if may_look && (now >= self.pool_due || room.left < peers::LAST) {
                 let begun = boottime();
                 peers::survey_pool(mine.calls, mine.terms, &mut self.all_peers);
@@ -147,12 +147,14 @@ impl Around {
             && !self.peers.iter().any(|p| p.id != mine.id && p.current >= peers::WORTH_KILLING)
     }
 
+    /// May who else is running be looked at? Then it is.
     fn may_look(&mut self, now: u64) -> bool {
-        if self.room.is_none_or(|room| room.until_oom >= ROOM_TO_LOOK) {
-            self.full_since = None;
-            return true;
+        let near = self.room.is_some_and(|room| room.until_oom < NEAR_OOM);
+        let may = !near || self.surveyed_at.is_none_or(|at| now.saturating_sub(at) >= SELDOM);
+        if may {
+            self.surveyed_at = Some(now);
         }
-        now.saturating_sub(*self.full_since.get_or_insert(now)) >= FULL_FOR
+        may
     }
 }
 

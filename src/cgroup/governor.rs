@@ -76,6 +76,8 @@ struct Files {
     pressure: Option<Kept>,
     cpu: Option<Kept>,
     pids_events: Option<Kept>,
+    /// To be written when there may be no memory left to open it.
+    kill: Option<Kept>,
     around: Around,
 }
 
@@ -214,7 +216,10 @@ impl<'a> Governor<'a> {
             let _ = self.leaf.dir.write("cgroup.freeze", if freeze { b"1" } else { b"0" });
         }
         if let Some(reason) = step.kill {
-            let _ = self.leaf.dir.kill();
+            let kept = self.files.as_ref().and_then(|files| files.kill.as_ref());
+            if kept.is_none_or(|kill| kill.write(b"1").is_err()) {
+                let _ = self.leaf.dir.kill();
+            }
             if reason == Reason::MadeRoom {
                 self.short = self.files.as_ref().and_then(|files| files.around.short());
             }
@@ -246,6 +251,7 @@ impl<'a> Governor<'a> {
             pressure: keep("memory.pressure"),
             cpu: keep("cpu.stat"),
             pids_events: keep("pids.events"),
+            kill: self.leaf.dir.keep("cgroup.kill", OFlag::O_WRONLY).ok(),
             around: Around::new(Levels::open(&self.session.calls, if low { LOW_CUSHION } else { 0 })),
         }
     }

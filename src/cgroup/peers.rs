@@ -35,10 +35,12 @@ pub struct Peer {
     pub recent: Recent,
     /// How much it may still take, in bytes: see [`may_take`].
     pub may_take: u64,
-    /// cpu.stat:usage_usec: what doesn't run takes nothing …
+    /// cpu.stat:usage_usec: what hasn't run for a while takes nothing …
     pub cpu_us: u64,
     /// … unless it only waits for memory: memory.pressure's total of `some` in µs.
     pub stalled_us: u64,
+    /// CLOCK_BOOTTIME in ns of the look that saw one of both grow.
+    pub ran_at: u64,
 }
 
 impl Default for Peer {
@@ -55,15 +57,18 @@ impl Default for Peer {
             may_take: 0,
             cpu_us: 0,
             stalled_us: 0,
+            ran_at: 0,
         }
     }
 }
 
 impl Peer {
-    fn unless_asleep(self, before: &[Peer]) -> Peer {
-        let same = |b: &Peer| (b.id, b.cpu_us, b.stalled_us) == (self.id, self.cpu_us, self.stalled_us);
-        let asleep = self.cpu_us > 0 && before.iter().any(same);
-        Peer { may_take: if asleep { 0 } else { self.may_take }, ..self }
+    /// As it was at `now` by what was found at the last look.
+    fn since(self, before: &[Peer], now: u64, terms: &Terms) -> Peer {
+        let same = |b: &&Peer| (b.id, b.cpu_us, b.stalled_us) == (self.id, self.cpu_us, self.stalled_us);
+        let ran_at = before.iter().find(same).map_or(now, |b| b.ran_at);
+        let asleep = self.cpu_us > 0 && now.saturating_sub(ran_at) >= terms.awake_ns;
+        Peer { ran_at, may_take: if asleep { 0 } else { self.may_take }, ..self }
     }
 
     /// Does it go first when there isn't enough for both?
@@ -187,9 +192,8 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
         }
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
-            found.extend(
-                look(&leaf, terms, before).map(|peer| Peer { session, ..peer }.unless_asleep(before)),
-            );
+            let peer = look(&leaf, terms, before).map(|peer| Peer { session, ..peer });
+            found.extend(peer.map(|peer| peer.since(before, boottime(), terms)));
         }
     }
     // What a call needs is of its own session.
@@ -226,6 +230,7 @@ pub fn look(leaf: &Dir, terms: &Terms, before: &[Peer]) -> Option<Peer> {
         may_take: may_take(current, &recent, limit, terms),
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
         stalled_us: pressure.map_or(0, |(some, _)| some),
+        ran_at: now,
     })
 }
 
@@ -280,15 +285,22 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_has_not_run_since_the_last_look_takes_nothing() {
+    fn a_call_that_has_not_run_for_half_a_second_takes_nothing() {
         let (sleeper, low) = (peer(1, 300, 200), peer(2, 100, 400));
-        assert_eq!(sleeper.unless_asleep(&[]).may_take, 100 * MIB);
-        let asleep = sleeper.unless_asleep(&[sleeper, low]);
+        let at = |ms: u64, now: Peer, before: &[Peer]| now.since(before, ms * 1_000_000, &built_in());
+        let first = at(1000, sleeper, &[]);
+        let later = at(1490, sleeper, &[first, low]);
+        assert_eq!(
+            (first.may_take, later.may_take),
+            (100 * MIB, 100 * MIB),
+            "it may only have waited for a disk"
+        );
+        let asleep = at(1510, sleeper, &[later, low]);
         assert_eq!(asleep.may_take, 0);
         assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &[asleep, low]), Strain::None);
-        assert_eq!(Peer { cpu_us: 6, ..sleeper }.unless_asleep(&[sleeper]).may_take, 100 * MIB);
+        assert_eq!(at(1510, Peer { cpu_us: 6, ..sleeper }, &[later]).may_take, 100 * MIB);
         let waits_for_memory = Peer { stalled_us: 9, ..sleeper };
-        assert_eq!(waits_for_memory.unless_asleep(&[sleeper]).may_take, 100 * MIB);
+        assert_eq!(at(1510, waits_for_memory, &[later]).may_take, 100 * MIB);
     }
 
     #[test]

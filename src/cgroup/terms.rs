@@ -16,6 +16,8 @@ pub struct Terms {
     pub equals: u16,
     /// What a call hasn't had for so long, nor for a quarter of its life, it needs no more.
     pub recent_ns: u64,
+    /// What hasn't run for so long takes nothing.
+    pub awake_ns: u64,
     /// Where the scheduler holds calls it has so long for itself: what is over by then was neither throttled nor frozen.
     pub hand_over_ns: u64,
     /// Critical for so long, frozen meanwhile: then the call is killed.
@@ -32,6 +34,7 @@ impl Terms {
             least: policy.least.value,
             equals: policy.equals.value,
             recent_ns: nanos(policy.recent_ms.value),
+            awake_ns: nanos(policy.awake_ms.value),
             hand_over_ns: nanos(policy.hand_over_ms.value),
             critical_ns: nanos(policy.critical_ms.value),
         }
@@ -57,7 +60,7 @@ pub(crate) mod tests {
         let terms = built_in();
         assert_eq!((terms.creep, terms.least), (24 << 20, 16 << 20));
         assert_eq!((terms.growth, terms.equals), (500, 125));
-        assert_eq!(terms.recent_ns, 2_000_000_000);
+        assert_eq!((terms.recent_ns, terms.awake_ns), (2_000_000_000, 500_000_000));
         assert_eq!((terms.hand_over_ns, terms.critical_ns), (200_000_000, 300_000_000));
         assert_eq!(share(400, terms.equals), 50);
         assert_eq!(share(u64::MAX, 1000), u64::MAX);
