@@ -15,6 +15,8 @@ const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
 const LIMITS_EVERY: u64 = 1_000 * MS;
 /// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
 const KILL_LEAD: u64 = 150 * MS;
+/// So soon memory will have run out for a call that matters more: two looks.
+const BRINK: u64 = 60 * MS;
 /// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
 const SURVEY_SHARE: u64 = 25;
 /// Nearer to a memory.max, in bytes, who else is running is looked at seldom only: each file that is opened takes memory, of
@@ -36,6 +38,7 @@ pub struct Around {
     strain: Strain,
     /// Is it for other sessions' sake?
     by_others: bool,
+    brink: bool,
     peers: Vec<Peer>,
     /// Of all sessions, and when they are worth another look.
     all_peers: Vec<Peer>,
@@ -70,6 +73,7 @@ impl Around {
             limits_at: 0,
             strain: Strain::None,
             by_others: false,
+            brink: false,
             peers: Vec::new(),
             all_peers: Vec::new(),
             pool_due: 0,
@@ -90,6 +94,11 @@ impl Around {
     /// Do others need the memory?
     pub fn strain(&self) -> Strain {
         self.strain
+    }
+
+    /// Is memory about to run out that others would give if they had the time?
+    pub fn brink(&self) -> bool {
+        self.brink
     }
 
     /// Whose limit is short, if others than the session's own calls need the memory.
@@ -113,7 +122,7 @@ impl Around {
         self.rooms = self.levels.rooms();
         let (own, shared) = self.rooms;
         self.room = room::tightest(own.into_iter().chain(shared));
-        (self.strain, self.by_others) = (Strain::None, false);
+        (self.strain, self.by_others, self.brink) = (Strain::None, false, false);
         if mine.fixed {
             return;
         }
@@ -124,6 +133,7 @@ impl Around {
                 peers::survey(mine.calls, mine.terms, &mut self.peers);
             }
             self.strain = judge(&room, before.0, passed, mine, &self.peers);
+            self.brink = brink(&room, before.0, passed, mine, &self.peers);
         }
         if let Some(room) = shared {
             if may_look && (now >= self.pool_due || room.left < peers::LAST) {
@@ -133,6 +143,7 @@ impl Around {
                 self.pool_due = now.saturating_add(took.saturating_mul(SURVEY_SHARE));
             }
             let strain = judge(&room, before.1, passed, mine, &self.all_peers);
+            self.brink |= brink(&room, before.1, passed, mine, &self.all_peers);
             self.by_others = strain > self.strain;
             self.strain = self.strain.max(strain);
         }
@@ -156,6 +167,11 @@ impl Around {
         }
         may
     }
+}
+
+fn brink(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> bool {
+    let others_have = |me: &Peer| peers.iter().any(|p| me.outranks(p) && p.current >= peers::WORTH_KILLING);
+    room.after(BRINK, before, passed) == 0 && peers.iter().find(|p| p.id == mine.id).is_some_and(others_have)
 }
 
 fn judge(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> Strain {

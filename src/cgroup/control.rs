@@ -5,6 +5,7 @@
 //! While others do, the call gives way in steps: its high goes down to the contended value, and a little below what it has if
 //! it grows; if it grows on, it is frozen (5 s at a stretch); if memory runs out all the same, it is killed. A call that has stood still over its high for too long is helped or ended, never left.
 
+use super::brake::{Brake, Hold};
 use super::forks::Forks;
 use super::limits::{LeafLimits, least};
 use super::pace::Pace;
@@ -112,6 +113,7 @@ pub struct Law {
     stall: Option<(u64, u64)>,
     forks: Forks,
     pids_max: Option<u64>,
+    brake: Brake,
     totals: Totals,
 }
 
@@ -139,6 +141,7 @@ impl Law {
             stall: None,
             forks: Forks::default(),
             pids_max: limits.pids_max.map(u64::from),
+            brake: Brake::default(),
             totals: Totals::default(),
         }
     }
@@ -188,7 +191,7 @@ impl Law {
         self.measure(sample, &last, passed);
         let mut step = Step { raise: None, set_high: None, freeze: None, kill: None, next: Duration::ZERO };
         self.give_way(sample, &mut step);
-        if self.strained_since.is_none() {
+        if self.strained_since.is_none() && !self.wait_for_room(sample, &mut step) {
             step.raise = self.wanted_high(sample, &last);
             if step.raise.is_none() {
                 self.come_down(sample, &mut step);
@@ -270,6 +273,22 @@ impl Law {
         } else if now - *self.critical_since.get_or_insert(now) >= self.terms.critical_ns {
             step.kill = Some(Reason::MadeRoom);
         }
+    }
+
+    /// Does it stand still where it is, as memory that others have to give is on its way?
+    fn wait_for_room(&mut self, sample: &Sample, step: &mut Step) -> bool {
+        let here = (sample.current - sample.current / GRIP).max(LEAD_MIN);
+        match self.brake.step(
+            sample,
+            self.rate > GROWING && self.high.is_none_or(|high| high > here),
+            self.high,
+        ) {
+            Hold::On => self.put_high(Some(here), step),
+            Hold::Still => {}
+            Hold::Off(high) => self.put_high(high, step),
+            Hold::No => return false,
+        }
+        true
     }
 
     /// Has it grown all the same while it was throttled, for as long as is waited before it is frozen?
@@ -376,7 +395,7 @@ impl Law {
             quiet_ns: sample.now.saturating_sub(self.grew_at),
             told: sample.told,
             room: sample.room,
-            restless: self.frozen() || sample.strain != Strain::None,
+            restless: self.frozen() || self.brake.on() || sample.strain != Strain::None,
             watched: self.stall.is_some() || self.forks.recent(),
         }
     }

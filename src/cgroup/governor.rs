@@ -298,7 +298,7 @@ impl<'a> Governor<'a> {
         if files.current.is_some() {
             files.around.look(now, mine(self.leaf, self.session, &self.terms, current));
         }
-        let (room, strain) = (files.around.room(), files.around.strain());
+        let (room, strain, brink) = (files.around.room(), files.around.strain(), files.around.brink());
         Some(Sample {
             now,
             current,
@@ -312,6 +312,7 @@ impl<'a> Governor<'a> {
             above_full,
             room: room.map(|r| r.bytes),
             strain,
+            brink,
             held_by_kernel: strain != Strain::None && self.leaf.limits.freeze && self.scheduler.is_ours(now),
         })
     }

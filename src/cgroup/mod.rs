@@ -9,6 +9,7 @@ pub mod admission;
 pub mod ahead;
 pub mod around;
 pub mod beneath;
+pub mod brake;
 pub mod claim;
 pub mod control;
 pub mod delegate;

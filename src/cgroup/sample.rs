@@ -27,6 +27,8 @@ pub struct Sample {
     pub room: Option<u64>,
     /// Do others need the memory?
     pub strain: Strain,
+    /// Is memory about to run out that calls which matter less would give, if they had the time to be ended?
+    pub brink: bool,
     /// Does the scheduler hold calls while they do?
     pub held_by_kernel: bool,
 }
