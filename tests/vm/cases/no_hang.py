@@ -22,7 +22,7 @@ def write(path, text):
     with open(path, "w") as file: file.write(text)
 
 # Over high, no swap, and no raise allowed: nothing but the watchdog ends it.
-stuck = call("dd if=/dev/zero of=/dev/null bs=300M count=1 # stuck", seconds=90)
+stuck = call("dd if=/dev/zero of=/dev/null bs=480M count=1 # stuck", seconds=90)
 report("a call that stands still over high is ended", stuck.status == -9, stuck)
 report("after its timeout and not long after", stuck.record.get("slowed_us", 0) >= 4_000_000, stuck)
 report("and is told so", "stood still" in stuck.told and "64 MiB" in stuck.told, stuck)

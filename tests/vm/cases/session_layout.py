@@ -34,6 +34,7 @@ def layout():
     report("a session nobody lives in goes with the next", not os.path.exists(f"{POOL}/a"))
     equal("and its protection with it", read(POOL, "memory.min"), str(384 * MIB))
 
+    os.environ.update(CASE_AGENTSH=program("agentsh"), AGENTSH_LOG="/tmp/session_layout.jsonl")
     # By the first look at it that the call's launcher takes.
     mine = "print(open('/proc/self/oom_score_adj').read().strip(), call('sleep 1; cat /proc/self/oom_score_adj').out)"
     low = agent("--session", "low", "--memory-max", "768M", "--priority", "low", script=CALLS + mine)
