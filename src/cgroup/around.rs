@@ -181,3 +181,27 @@ fn judge(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Pe
         peers::judge(room, soon, &Peer { current: mine.current, ..*me }, peers, mine.terms)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::terms::tests::built_in;
+
+    #[test]
+    fn on_the_brink_is_who_comes_first_where_what_is_left_lasts_for_two_looks_and_others_have_some() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (calls, terms) = (Dir::open_anywhere(tmp.path()).unwrap(), built_in());
+        let of = |id| Mine { id, current: 300 << 20, fixed: false, calls: &calls, terms: &terms };
+        let room = |mib: u64| {
+            let left = mib << 20;
+            Room { bytes: left, left, until_oom: left, scarce: true, close: true, over_high: false }
+        };
+        let peer = |id, session, mib: u64| Peer { id, session, current: mib << 20, ..Peer::default() };
+        let all = [peer(1, 400, 300), peer(2, 25, 200)];
+        let at = |mib, id, peers: &[Peer]| brink(&room(mib), Some(room(40)), 20 * MS, of(id), peers);
+        assert!(at(30, 1, &all), "10 MiB in 20 ms: in 60 ms it is gone");
+        assert!(!at(35, 1, &all));
+        assert!(!at(30, 2, &all), "it gives way itself");
+        assert!(!at(30, 1, &[peer(1, 400, 300), peer(2, 25, 2)]), "too small to be ended for it");
+    }
+}

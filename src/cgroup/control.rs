@@ -3,7 +3,9 @@
 //!
 //! While nobody else needs the memory, memory.high is raised *ahead of* growth, so that the kernel never throttles the call.
 //! While others do, the call gives way in steps: its high goes down to the contended value, and a little below what it has if
-//! it grows; if it grows on, it is frozen (5 s at a stretch); if memory runs out all the same, it is killed. A call that has stood still over its high for too long is helped or ended, never left.
+//! it grows; if it grows on, it is frozen (5 s at a stretch); if memory runs out all the same, it is killed; and for that the call
+//! that matters more waits a moment (the [`super::brake`]). A call that has stood still over its high for too long is helped or
+//! ended, never left.
 
 use super::brake::{Brake, Hold};
 use super::forks::Forks;
