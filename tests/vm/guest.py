@@ -24,6 +24,8 @@ EXIT_GUEST_DIED = 125
 PREFIX = "agentsh-vm-"
 PR_SET_PDEATHSIG = 1
 CONSOLE_TAIL_LINES = 40
+# A guest is up in 6 to 20 s. Under TCG one in some hundreds loses its timer interrupt while its kernel starts, and stands still.
+UP_SECONDS = float(os.environ.get("AGENTSH_TEST_UP_SECONDS", "60"))
 
 KERNEL_ARGUMENTS = (
     "root=hostroot rootfstype=virtiofs ro console=ttyS0 loglevel=4 panic=-1 oops=panic psi=1 "
@@ -37,6 +39,10 @@ class GuestDied(Exception):
 
 class TimedOut(Exception):
     """The deadline passed first."""
+
+
+class NeverUp(Exception):
+    """The machine stands still before it has run anything."""
 
 
 class Port:
@@ -65,14 +71,17 @@ class Port:
 
 
 class StatusPort(Port):
-    """The port on which init reports; its text is kept."""
+    """The port on which init reports, a line each: up, before the command, and how it all ended."""
 
     def __init__(self):
         super().__init__(None, b"\n")
         self.text = b""
+        self.up = False
 
     def pump(self):
         self.text += os.read(self.read_end, 4096)
+        if self.text.startswith(b"up\n"):
+            self.up, self.text = True, self.text[3:]
         self.finished = self.text.endswith(b"\n")
 
 
@@ -94,7 +103,8 @@ class Guest:
         self.tools = tools
         self.kernel = kernel
         self.options = options
-        self.deadline = time.monotonic() + options.timeout
+        self.begun = time.monotonic()
+        self.deadline = self.begun + options.timeout
         self.processes = []
         self.folder = None
         self.mark = secrets.token_hex(16)
@@ -206,6 +216,8 @@ class Guest:
                 left = self.deadline - time.monotonic()
                 if left <= 0:
                     raise TimedOut
+                if not status.up and time.monotonic() > self.begun + UP_SECONDS:
+                    raise NeverUp
                 ready = selector.select(min(left, 0.5))
                 for key, _ in ready:
                     key.data.pump()
