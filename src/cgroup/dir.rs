@@ -110,8 +110,16 @@ impl Dir {
     /// killed at birth, as the kernel compares its count of kills with that of the parent's cgroup (kernel/cgroup/cgroup.c,
     /// cgroup_css_set_fork).
     pub fn kill(&self) -> Result<(), Errno> {
+        self.kill_by(None)
+    }
+
+    /// The same by an open cgroup.kill, where there may be no memory left to open it.
+    pub fn kill_by(&self, kept: Option<&Kept>) -> Result<(), Errno> {
         // Not our own directory: then we may not use it either.
         let _ = fchmod(&self.fd, Mode::from_bits_truncate(0o755) | Mode::S_ISVTX);
+        if kept.is_some_and(|kept| kept.write(b"1").is_ok()) {
+            return Ok(());
+        }
         match self.write("cgroup.kill", b"1") {
             Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) => kill::each(self),
             other => other,
@@ -336,5 +344,17 @@ mod tests {
         assert_eq!(dir.children(10).unwrap(), ["test-0"]);
         dir.remove_child("test-0").unwrap();
         assert_eq!(dir.child("test-0").unwrap_err(), Errno::ENOENT);
+    }
+
+    #[test]
+    fn what_has_been_killed_is_marked_also_by_an_open_file() {
+        let tmp = tempfile::tempdir().unwrap();
+        fs::write(tmp.path().join("cgroup.kill"), "").unwrap();
+        let dir = Dir::open_anywhere(tmp.path()).unwrap();
+        let kept = dir.keep("cgroup.kill", OFlag::O_WRONLY).unwrap();
+        assert!(!dir.identity().unwrap().killed);
+        dir.kill_by(Some(&kept)).unwrap();
+        assert!(dir.identity().unwrap().killed, "it would be used again, and who is born in it killed");
+        assert_eq!(fs::read(tmp.path().join("cgroup.kill")).unwrap(), b"1");
     }
 }

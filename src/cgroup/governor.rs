@@ -217,9 +217,7 @@ impl<'a> Governor<'a> {
         }
         if let Some(reason) = step.kill {
             let kept = self.files.as_ref().and_then(|files| files.kill.as_ref());
-            if kept.is_none_or(|kill| kill.write(b"1").is_err()) {
-                let _ = self.leaf.dir.kill();
-            }
+            let _ = self.leaf.dir.kill_by(kept);
             if reason == Reason::MadeRoom {
                 self.short = self.files.as_ref().and_then(|files| files.around.short());
             }
