@@ -16,14 +16,15 @@ const LIMITS_EVERY: u64 = 1_000 * MS;
 /// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
 const KILL_LEAD: u64 = 150 * MS;
 /// So soon memory will have run out for a call that matters more: two looks.
-const BRINK: u64 = 60 * MS;
+const BRINK: u64 = 40 * MS;
 /// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
 const SURVEY_SHARE: u64 = 25;
 /// Nearer to a memory.max, in bytes, who else is running is looked at seldom only: each file that is opened takes memory, of
 /// that same level. It is us then who have the OOM killer choose, again and again, as what it chose still has its memory when
 /// it no longer has its process: of three calls it took all, the one last that mattered most.
-const NEAR_OOM: u64 = peers::LAST;
-const SELDOM: u64 = 1_000 * MS;
+const NEAR_OOM: (u64, u64) = (peers::LAST, 4 << 20);
+/// So seldom: often enough within the time for which a call is critical before it is killed, and hardly ever at the wall.
+const SELDOM: (u64, u64) = (100 * MS, 1_000 * MS);
 
 /// The levels above, and who is running there.
 #[derive(Debug)]
@@ -160,8 +161,12 @@ impl Around {
 
     /// May who else is running be looked at? Then it is.
     fn may_look(&mut self, now: u64) -> bool {
-        let near = self.room.is_some_and(|room| room.until_oom < NEAR_OOM);
-        let may = !near || self.surveyed_at.is_none_or(|at| now.saturating_sub(at) >= SELDOM);
+        let after = match self.room.map_or(u64::MAX, |room| room.until_oom) {
+            left if left < NEAR_OOM.1 => SELDOM.1,
+            left if left < NEAR_OOM.0 => SELDOM.0,
+            _ => 0,
+        };
+        let may = self.surveyed_at.is_none_or(|at| now.saturating_sub(at) >= after);
         if may {
             self.surveyed_at = Some(now);
         }
@@ -199,9 +204,9 @@ mod tests {
         let peer = |id, session, mib: u64| Peer { id, session, current: mib << 20, ..Peer::default() };
         let all = [peer(1, 400, 300), peer(2, 25, 200)];
         let at = |mib, id, peers: &[Peer]| brink(&room(mib), Some(room(40)), 20 * MS, of(id), peers);
-        assert!(at(30, 1, &all), "10 MiB in 20 ms: in 60 ms it is gone");
-        assert!(!at(35, 1, &all));
-        assert!(!at(30, 2, &all), "it gives way itself");
-        assert!(!at(30, 1, &[peer(1, 400, 300), peer(2, 25, 2)]), "too small to be ended for it");
+        assert!(at(26, 1, &all), "14 MiB in 20 ms: in 40 ms it is gone");
+        assert!(!at(27, 1, &all));
+        assert!(!at(26, 2, &all), "it gives way itself");
+        assert!(!at(26, 1, &[peer(1, 400, 300), peer(2, 25, 2)]), "too small to be ended for it");
     }
 }
