@@ -84,6 +84,12 @@ overrides:
     limits: birth
     raise: false
     throttle_timeout: 5s
+  - match: [dd]
+    memory.high: 64M
+    memory.max: 512M
+    limits: birth
+    raise: false
+    throttle_timeout: 5s
   - match: [dd, "if=/dev/zero", "bs=63M", "count=1"]
     memory.high: 64M
     throttle_timeout: 9s
