@@ -4,7 +4,8 @@ another, as an agent does: each through a shell, and it waits for its end.
 Usage: agent.py FOLDER NUMBER
 
 FOLDER has plan-NUMBER, gets ready-NUMBER when it may begin, begins when `go` is there (ns of CLOCK_MONOTONIC), and gets
-result-NUMBER at the end. A call that fails is remembered, and the next step is made all the same.
+result-NUMBER at the end. A call that fails is run again after a while, as agents do with what was killed and wasn't at fault;
+after so many times the agent goes on without it.
 """
 
 import json
@@ -14,6 +15,8 @@ import sys
 import time
 
 PAGE = 4096
+# How often a call is tried.
+TRIES = 4
 
 
 def publish(folder: str, name: str, text: str) -> None:
@@ -62,7 +65,11 @@ def main() -> None:
         # It thinks for so long, counted from when it has the last call's result.
         since = begin if place == 0 else time.monotonic()
         time.sleep(max(0.0, since + pause - time.monotonic()))
-        calls.append(call(plan["shell"], command, f"{folder}/errors-{number}-{place}"))
+        for attempt in range(TRIES):
+            calls.append({"step": place, **call(plan["shell"], command, f"{folder}/errors-{number}-{place}-{attempt}")})
+            if calls[-1]["status"] == 0:
+                break
+            time.sleep(plan["again"])
     time.sleep(max(0.0, (begin if not calls else time.monotonic()) + plan["last_pause"] - time.monotonic()))
     publish(folder, f"result-{number}", json.dumps({"seconds": time.monotonic() - begin, "ended": time.monotonic(), "calls": calls}))
     # It had it all the time.

@@ -15,6 +15,8 @@ from pathlib import Path
 from tenancy import HERE, MIB, POOL, Arena, Tenant, keyed, plain
 
 AGENT = HERE / "agent.py"
+# What a model thinks about a call that was killed before it runs it again, in seconds of the trace.
+AGAIN_SECONDS = 5
 # Until all agents of an arm have started, have their own memory and wait for the beginning.
 READY_SECONDS = 240
 # What hangs is killed after so many times the length of the longest trace, and so many seconds.
@@ -76,7 +78,8 @@ class Crew:
                 trace.write_text("t_s,mem_mb\n" + "".join(f"{at:.3f},{more:.3f}\n" for at, more in rows))
                 words = [ground.replay, trace, self.speed, 4096, self.unit, 0, 1e9, 0, folder / f"{number}-{place}.out"]
                 steps.append((pause / self.speed, " ".join(map(str, words))))
-            plan = {"own": int(each.own * self.unit), "offset": offset, "shell": shell, "steps": steps, "last_pause": each.last_pause / self.speed}
+            plan = {"own": int(each.own * self.unit), "offset": offset, "shell": shell, "steps": steps}
+            plan |= {"last_pause": each.last_pause / self.speed, "again": AGAIN_SECONDS / self.speed}
             (folder / f"plan-{number}").write_text(json.dumps(plan))
 
 
@@ -85,7 +88,7 @@ class Life:
     """How it went with one agent."""
 
     task: str
-    # It came to its end; its calls may have been killed.
+    # It came to its end; calls of it may have been killed.
     lived: bool
     # From its own beginning to its end, and when the last call was done, both in seconds, the latter from the beginning of all.
     seconds: float
@@ -93,6 +96,8 @@ class Life:
     killed_by_us: int
     # Processes that the kernel's OOM killer took from it.
     killed_by_kernel: int
+    # Calls that were killed and then run again to their end, each time; and steps that never came to theirs.
+    again: int
     failed: int
     told: list[str]
     slowed: float
@@ -100,8 +105,12 @@ class Life:
 
     @property
     def survived(self) -> bool:
-        """Nothing of it was killed."""
-        return self.lived and self.failed == 0 and self.killed_by_kernel == 0
+        """It has done all of its work, be it at the second try."""
+        return self.lived and self.failed == 0
+
+    def __str__(self) -> str:
+        again = f" (+{self.again} again)" if self.again else ""
+        return f"{self.task.partition('__')[0]} {self.seconds:.1f}{again}{'' if self.survived else ' LOST'}"
 
 
 class Run:
@@ -193,6 +202,7 @@ class Run:
         if any(record["placement"] != "leaf" for record in mine):
             raise SystemExit(f"agents: a call had no leaf, so nothing of this counts: {mine}")
         failed = [call for call in result["calls"] if call["status"] != 0]
+        done = {call["step"] for call in result["calls"] if call["status"] == 0}
         return Life(
             task=self.crew.tasks[number - 1].name,
             lived=path.exists(),
@@ -200,7 +210,8 @@ class Run:
             until=result["ended"] - beginning,
             killed_by_us=sum(1 for record in mine if record["killed"]),
             killed_by_kernel=keyed(group / "memory.events").get("oom_kill", 0),
-            failed=len(failed),
+            again=sum(call["step"] in done for call in failed),
+            failed=len({call["step"] for call in failed} - done),
             told=[call["told"] for call in failed],
             slowed=sum(record.get("slowed_us") or 0 for record in mine) / 1e6,
             held=sum(record.get("held_us") or 0 for record in mine) / 1e6,
