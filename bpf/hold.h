@@ -45,14 +45,17 @@ struct {
 	__type(value, struct hold_episode);
 } hold_episodes SEC(".maps");
 
+/* Tasks that can be on their way back to their own code at a time: by the end of their pid. */
+#define RETURN_STOPS 1024
+
 struct return_stop {
 	struct bpf_task_work work;
 };
 
-/* One a CPU. */
+/* Pinned, as it too ends with its map's last user. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
+	__uint(max_entries, RETURN_STOPS);
 	__type(key, u32);
 	__type(value, struct return_stop);
 } return_stops SEC(".maps");
@@ -174,8 +177,8 @@ static int stop_here(struct bpf_map *map, void *key, void *value)
  * can't do it, and for what goes on charging within the kernel, there is the tick. */
 static __always_inline void stop_at_return(struct task_struct *p)
 {
-	u32 cpu = bpf_get_smp_processor_id();
-	struct return_stop *it = bpf_map_lookup_elem(&return_stops, &cpu);
+	u32 place = (u32)p->pid % RETURN_STOPS;
+	struct return_stop *it = bpf_map_lookup_elem(&return_stops, &place);
 
 	if (!it)
 		return;
