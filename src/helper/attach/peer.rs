@@ -191,8 +191,10 @@ mod tests {
 
     #[test]
     fn a_process_that_has_ended_is_noticed() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let peer = Peer::of(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(peer.is_alive().is_ok());
+        child.kill().unwrap();
         child.wait().unwrap();
         assert!(peer.is_alive().is_err() && peer.cgroup().is_err());
         let own = Peer::of(i32::try_from(std::process::id()).unwrap()).unwrap();
