@@ -45,21 +45,6 @@ struct {
 	__type(value, struct hold_episode);
 } hold_episodes SEC(".maps");
 
-/* Tasks that can be on their way back to their own code at a time: by the end of their pid. */
-#define RETURN_STOPS 1024
-
-struct return_stop {
-	struct bpf_task_work work;
-};
-
-/* Pinned, as it too ends with its map's last user. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RETURN_STOPS);
-	__type(key, u32);
-	__type(value, struct return_stop);
-} return_stops SEC(".maps");
-
 const volatile u32 nr_cpus = 1;
 
 /* Calls that are held. */
@@ -160,32 +145,6 @@ static __always_inline void tick_soon(void)
 		return;
 	if (bpf_timer_start(&it->timer, SOON_NS, 0))
 		tick_is_near = 0;
-}
-
-/* Of a task that has charged in spite of a hold, when it goes back to its own code. */
-static int stop_here(struct bpf_map *map, void *key, void *value)
-{
-	struct task_struct *p = bpf_get_current_task_btf();
-	struct task_data *task = bpf_task_storage_get(&tasks, p, 0, 0);
-
-	if (is_running && task && is_held(p, task))
-		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), scx.kick_preempt);
-	return 0;
-}
-
-/* Stops the task that charges when it goes back to its own code: no timer is late for that. Where the kernel
- * can't do it, and for what goes on charging within the kernel, there is the tick. */
-static __always_inline void stop_at_return(struct task_struct *p)
-{
-	u32 place = (u32)p->pid % RETURN_STOPS;
-	struct return_stop *it = bpf_map_lookup_elem(&return_stops, &place);
-
-	if (!it)
-		return;
-	if (bpf_ksym_exists(bpf_task_work_schedule_resume))
-		bpf_task_work_schedule_resume(p, &it->work, &return_stops, stop_here);
-	else if (bpf_ksym_exists(bpf_task_work_schedule_resume_impl))
-		bpf_task_work_schedule_resume_impl(p, &it->work, &return_stops, stop_here, 0);
 }
 
 static __always_inline void record_hold(struct live_call *call, u64 now, u32 crosser)
@@ -295,17 +254,12 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 			it->has_turn = false;
 			it->kick_after = 0;
 		}
-		if (param->mode == HOLD_ON) {
+		if (param->mode == HOLD_ON)
 			tick_soon();
-			stop_at_return(p);
-		}
 		return 0;
 	}
-	if (!(p->flags & PF_EXITING) && is_short(place, 0)) {
+	if (!(p->flags & PF_EXITING) && is_short(place, 0))
 		hold(call, p->pid);
-		if (param->mode == HOLD_ON)
-			stop_at_return(p);
-	}
 	return 0;
 }
 

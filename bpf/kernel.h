@@ -47,10 +47,6 @@ struct bpf_timer {
 	__u64 __opaque[2];
 } __attribute__((aligned(8)));
 
-struct bpf_task_work {
-	__u64 __opaque;
-} __attribute__((aligned(8)));
-
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
@@ -221,16 +217,6 @@ bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym;
 void scx_bpf_kick_cpu(s32 cpu, u64 flags) __ksym;
 u64 scx_bpf_now(void) __ksym;
 void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
-/* Linux 6.18 has the second, with an argument that the verifier fills in, later ones the first. Were the
- * types not the kernel's, they would be taken for missing. */
-struct bpf_map {
-	u32 id;
-};
-typedef int task_work_fn(struct bpf_map *map, void *key, void *value);
-int bpf_task_work_schedule_resume(struct task_struct *task, struct bpf_task_work *tw, void *map__map,
-				  task_work_fn *callback) __ksym __weak;
-int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *tw, void *map__map,
-				       task_work_fn *callback, void *aux__prog) __ksym __weak;
 void bpf_rcu_read_lock(void) __ksym;
 void bpf_rcu_read_unlock(void) __ksym;
 

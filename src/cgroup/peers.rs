@@ -96,8 +96,6 @@ pub const LAST: u64 = 24 * MIB;
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
 pub const WORTH_KILLING: u64 = 16 * MIB;
-/// Nor would one that has less than this part of the largest: that grows by more in a moment.
-const PART_OF_LARGEST: u64 = 32;
 
 /// What a call may still take: up to the most that it lately had, or so much more of what it has now as the terms say, if it
 /// lately rose by as much; but never beyond its own limit: memory.max, as memory.high may be raised.
@@ -115,21 +113,11 @@ pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer], terms: &Terms)
     if need == 0 || room.left >= need.saturating_add(terms.creep) {
         return Strain::None;
     }
-    let worth = worth_killing(mine, peers);
-    let first = !others().any(|p| mine.outranks(p) && p.current >= worth);
-    if soon.min(room.left) < LAST && room.left < need && first && mine.current >= worth {
+    let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
+    if soon.min(room.left) < LAST && room.left < need && first && mine.current >= WORTH_KILLING {
         return Strain::Critical;
     }
     Strain::Tight
-}
-
-/// What a call must have, in bytes, to be killed for others: a part of what the largest has, where any that comes after another
-/// has so much.
-fn worth_killing(mine: &Peer, peers: &[Peer]) -> u64 {
-    let all = || peers.iter().filter(|p| p.id != mine.id).chain([mine]);
-    let worth = all().map(|p| p.current / PART_OF_LARGEST).max().unwrap_or(0);
-    let any = all().any(|p| p.current >= worth && all().any(|other| other.outranks(p)));
-    if any { worth.max(WORTH_KILLING) } else { WORTH_KILLING }
 }
 
 /// The running calls of a session. Reads the whole of `calls/`: only for when memory is short. `found` is the last survey: a
@@ -398,14 +386,5 @@ mod tests {
         let tiny = peer(3, 50, 2);
         assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
         assert_eq!(judge(&left(10 * MIB), 10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
-    }
-
-    #[test]
-    fn what_is_small_beside_the_largest_is_killed_only_if_there_is_nothing_else() {
-        let (huge, middle, small) = (peer(1, 300, 3400), peer(2, 100, 460), peer(3, 50, 30));
-        let all = [huge, middle, small];
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &small, &all), Strain::Tight);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &all), Strain::Critical);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &small, &[huge, small]), Strain::Critical);
     }
 }

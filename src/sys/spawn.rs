@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
 
 /// `libc::CLONE_INTO_CGROUP` is 0 in libc 0.2 (its type is too narrow): linux/sched.h has this.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -159,11 +158,6 @@ fn join(cgroup: BorrowedFd) {
     }
 }
 
-/// A program that there is no memory for is tried again so often, and after so long: what was killed for taking all of its budget
-/// has given it back by then.
-const EXEC_TRIES: u32 = 20;
-const EXEC_PAUSE: Duration = Duration::from_millis(20);
-
 /// The child's way to the program. It may be running in its parent's memory: nothing here allocates.
 fn become_program(start: &Start, parent: i32) -> ! {
     if start.death_signal != 0 {
@@ -182,14 +176,7 @@ fn become_program(start: &Start, parent: i32) -> ! {
         signal::set_ignored(ignored);
     }
     signal::set_mask(start.mask);
-    let mut error = super::exec::exec(start.program, &start.args);
-    for _ in 0..EXEC_TRIES {
-        if error.raw_os_error() != Some(libc::ENOMEM) {
-            break;
-        }
-        std::thread::sleep(EXEC_PAUSE);
-        error = super::exec::exec(start.program, &start.args);
-    }
+    let error = super::exec::exec(start.program, &start.args);
     super::exec::refuse(start.program, &error)
 }
 

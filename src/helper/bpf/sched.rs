@@ -156,9 +156,8 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     skel.maps.hold_params.pin(pins::map("sched_hold_params")).context("pinning holding's parameters")?;
     skel.maps.hold_totals.pin(pins::map(held::TOTALS)).context("pinning holding's totals")?;
     skel.maps.hold_episodes.pin(pins::map(held::MAP)).context("pinning the last holds")?;
-    // What is to run later ends with its map's last user.
+    // A timer ends with its map's last user.
     skel.maps.hold_timers.pin(pins::map("sched_hold_timers")).context("pinning holding's timer")?;
-    skel.maps.return_stops.pin(pins::map("sched_return_stops")).context("pinning holding's stops")?;
     charge.pin(pins::link("sched_charge")).context("pinning holding's link")?;
     // Last: without this pin it ends with us, so that nothing but the whole outlives us.
     link.pin(pins::link(PART)).context("pinning its link")?;
