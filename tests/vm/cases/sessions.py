@@ -85,6 +85,8 @@ def agent(*arguments, script, seconds=60, **options):
     result = run(*command, seconds=seconds, **options)
     if result.returncode or result.stderr:
         print(f"# status {result.returncode}; {result.stderr.strip()}", flush=True)
+    if result.returncode:
+        report("the agent's script comes to its end", False, f"status {result.returncode}")
     return result.stdout.strip()
 
 
