@@ -4,7 +4,7 @@ use super::claim::boottime;
 use super::dir::Dir;
 use super::peers::{self, Peer};
 use super::room::{self, Levels, Room};
-use super::sample::Strain;
+use super::strain::{self, Ahead, Strain};
 use super::terms::Terms;
 use super::usage::LimitOwner;
 
@@ -15,14 +15,16 @@ const ROOM_EVERY: (u64, u64) = (100 * MS, 20 * MS);
 const LIMITS_EVERY: u64 = 1_000 * MS;
 /// What is killed has given its memory back after this, at the latest: time enough for another critical look or two.
 const KILL_LEAD: u64 = 150 * MS;
-/// So soon memory will have run out for a call that matters more: two looks.
-const BRINK: u64 = 40 * MS;
+/// What is granted now is noticed at the next look, and stopped by the one after that.
+const REACTION: u64 = 40 * MS;
+/// So soon memory will have run out for a call that matters more: it still has to be looked at, and stopped.
+const BRINK: u64 = 80 * MS;
 /// Looking at all sessions' calls takes no more than one part in so many of a launcher's time.
 const SURVEY_SHARE: u64 = 25;
 /// Nearer to a memory.max, in bytes, who else is running is looked at seldom only: each file that is opened takes memory, of
 /// that same level. It is us then who have the OOM killer choose, again and again, as what it chose still has its memory when
 /// it no longer has its process: of three calls it took all, the one last that mattered most.
-const NEAR_OOM: (u64, u64) = (peers::LAST, 4 << 20);
+const NEAR_OOM: (u64, u64) = (strain::LAST, strain::WALL);
 /// So seldom: often enough within the time for which a call is critical before it is killed, and hardly ever at the wall.
 const SELDOM: (u64, u64) = (100 * MS, 1_000 * MS);
 
@@ -137,7 +139,7 @@ impl Around {
             self.brink = brink(&room, before.0, passed, mine, &self.peers);
         }
         if let Some(room) = shared {
-            if may_look && (now >= self.pool_due || room.left < peers::LAST) {
+            if may_look && (now >= self.pool_due || room.left < strain::LAST) {
                 let begun = boottime();
                 peers::survey_pool(mine.calls, mine.terms, &mut self.all_peers);
                 let took = boottime().saturating_sub(begun);
@@ -176,14 +178,16 @@ impl Around {
 
 fn brink(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> bool {
     let others_have = |me: &Peer| peers.iter().any(|p| me.outranks(p) && p.current >= peers::WORTH_KILLING);
-    room.after(BRINK, before, passed) == 0 && peers.iter().find(|p| p.id == mine.id).is_some_and(others_have)
+    let near = room.until_oom < strain::LAST || room.after(BRINK, before, passed) == 0;
+    near && peers.iter().find(|p| p.id == mine.id).is_some_and(others_have)
 }
 
 fn judge(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> Strain {
-    let soon = room.after(KILL_LEAD, before, passed);
+    let after = |ns| room.after(ns, before, passed);
+    let ahead = Ahead { left: room.left, next: after(REACTION), soon: after(KILL_LEAD) };
     let me = peers.iter().find(|p| p.id == mine.id);
     me.map_or(Strain::None, |me| {
-        peers::judge(room, soon, &Peer { current: mine.current, ..*me }, peers, mine.terms)
+        strain::judge(&ahead, &Peer { current: mine.current, ..*me }, peers, mine.terms)
     })
 }
 
@@ -192,21 +196,40 @@ mod tests {
     use super::*;
     use crate::cgroup::terms::tests::built_in;
 
+    fn room(mib: u64) -> Room {
+        let left = mib << 20;
+        Room { bytes: left, left, until_oom: left, scarce: true, close: true, over_high: false }
+    }
+
+    fn peer(id: u64, session: u64, mib: u64) -> Peer {
+        Peer { id, session, current: mib << 20, may_take: 100 << 20, ..Peer::default() }
+    }
+
     #[test]
-    fn on_the_brink_is_who_comes_first_where_what_is_left_lasts_for_two_looks_and_others_have_some() {
+    fn on_the_brink_is_who_comes_first_where_what_is_left_lasts_for_four_looks_and_others_have_some() {
         let tmp = tempfile::tempdir().unwrap();
         let (calls, terms) = (Dir::open_anywhere(tmp.path()).unwrap(), built_in());
         let of = |id| Mine { id, current: 300 << 20, fixed: false, calls: &calls, terms: &terms };
-        let room = |mib: u64| {
-            let left = mib << 20;
-            Room { bytes: left, left, until_oom: left, scarce: true, close: true, over_high: false }
-        };
-        let peer = |id, session, mib: u64| Peer { id, session, current: mib << 20, ..Peer::default() };
         let all = [peer(1, 400, 300), peer(2, 25, 200)];
-        let at = |mib, id, peers: &[Peer]| brink(&room(mib), Some(room(40)), 20 * MS, of(id), peers);
-        assert!(at(26, 1, &all), "14 MiB in 20 ms: in 40 ms it is gone");
-        assert!(!at(27, 1, &all));
-        assert!(!at(26, 2, &all), "it gives way itself");
-        assert!(!at(26, 1, &[peer(1, 400, 300), peer(2, 25, 2)]), "too small to be ended for it");
+        let at = |mib, id, peers: &[Peer]| brink(&room(mib), Some(room(100)), 20 * MS, of(id), peers);
+        assert!(at(80, 1, &all), "20 MiB in 20 ms: in 80 ms it is gone");
+        assert!(!at(81, 1, &all));
+        assert!(!at(80, 2, &all), "it gives way itself");
+        assert!(!at(80, 1, &[peer(1, 400, 300), peer(2, 25, 2)]), "too small to be ended for it");
+        let still = |mib| brink(&room(mib), Some(room(mib)), 20 * MS, of(1), &all);
+        assert!(still(23), "the end is near, however slowly it comes");
+        assert!(!still(24));
+    }
+
+    #[test]
+    fn nobody_gives_way_for_what_is_left_to_others_out_of_courtesy() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (calls, terms) = (Dir::open_anywhere(tmp.path()).unwrap(), built_in());
+        let low = Mine { id: 2, current: 100 << 20, fixed: false, calls: &calls, terms: &terms };
+        let at = |mib| {
+            let courteous = Room { bytes: 0, ..room(mib) };
+            judge(&courteous, None, 20 * MS, low, &[peer(1, 400, 200), peer(2, 25, 100)])
+        };
+        assert_eq!((at(6 << 10), at(120)), (Strain::None, Strain::Tight));
     }
 }

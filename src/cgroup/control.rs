@@ -10,8 +10,9 @@
 use super::brake::{Brake, Hold};
 use super::forks::Forks;
 use super::limits::{LeafLimits, least};
-use super::pace::Pace;
-use super::sample::{Sample, Strain};
+use super::pace::{Pace, at_rate};
+use super::sample::Sample;
+use super::strain::Strain;
 use super::terms::Terms;
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ const FREEZE_MAX_NS: u64 = 5_000 * MS;
 const THAW_MIN_NS: u64 = 250 * MS;
 /// After a signal, so that the call can act on it.
 const THAW_SIGNAL_NS: u64 = 2_000 * MS;
+/// What was critical so lately still is: looks at who else is running are as far apart, near the wall.
+const AGAIN_NS: u64 = 200 * MS;
 /// Strain is over when there was none for so long.
 const CALM_NS: u64 = 200 * MS;
 /// Without growth for so long, a raised high comes down again.
@@ -106,7 +109,8 @@ pub struct Law {
     strained_since: Option<u64>,
     /// Since when it has been throttled for others without being frozen, and what it had then.
     throttled_from: Option<(u64, u64)>,
-    critical_since: Option<u64>,
+    /// Since when it has been critical, and when it last was.
+    critical: Option<(u64, u64)>,
     calm_since: Option<u64>,
     grew_at: u64,
     frozen_since: Option<u64>,
@@ -135,7 +139,7 @@ impl Law {
             rate: 0,
             strained_since: None,
             throttled_from: None,
-            critical_since: None,
+            critical: None,
             calm_since: None,
             grew_at: 0,
             frozen_since: None,
@@ -231,7 +235,7 @@ impl Law {
     fn give_way(&mut self, sample: &Sample, step: &mut Step) {
         let now = sample.now;
         if sample.strain == Strain::None {
-            self.critical_since = None;
+            self.critical = None;
             let calm = *self.calm_since.get_or_insert(now);
             if self.strained_since.is_some() && now - calm >= CALM_NS {
                 self.strained_since = None;
@@ -248,7 +252,7 @@ impl Law {
         let since = *self.strained_since.get_or_insert(now);
         let critical = sample.strain == Strain::Critical;
         if sample.held_by_kernel && !critical && !self.frozen() && now - since < self.terms.hand_over_ns {
-            self.critical_since = None;
+            self.critical = None;
             return;
         }
         // The kernel's throttle is the one means that no program can see (tests/vm/cases/freezing.py). So what still grows is
@@ -262,7 +266,8 @@ impl Law {
         }
         // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is. What has just been lowered is
         // counted from the next look on, by figures that are fresh then.
-        if (critical || lower.is_none() && self.grows_on(sample))
+        let last = sample.strain == Strain::Last && self.rate > GROWING;
+        if (critical || lower.is_none() && (self.grows_on(sample) || last))
             && self.may_freeze
             && !self.frozen()
             && now >= self.no_freeze_before
@@ -270,22 +275,21 @@ impl Law {
             self.frozen_since = Some(now);
             step.freeze = Some(true);
         }
-        if !critical {
-            self.critical_since = None;
-        } else if now - *self.critical_since.get_or_insert(now) >= self.terms.critical_ns {
-            step.kill = Some(Reason::MadeRoom);
+        // Who comes first runs, is stopped by the brake, runs: that it is in want shows only when it is looked at.
+        self.critical = self.critical.filter(|(_, at)| now - at < AGAIN_NS);
+        if critical {
+            let since = self.critical.map_or(now, |(since, _)| since);
+            self.critical = Some((since, now));
+            if now - since >= self.terms.critical_ns {
+                step.kill = Some(Reason::MadeRoom);
+            }
         }
     }
 
-    /// Does it stand still where it is, as memory that others have to give is on its way?
+    /// Is it stopped short of where memory runs out, as memory that others have to give is on its way?
     fn wait_for_room(&mut self, sample: &Sample, step: &mut Step) -> bool {
-        let here = (sample.current - sample.current / GRIP).max(LEAD_MIN);
-        match self.brake.step(
-            sample,
-            self.rate > GROWING && self.high.is_none_or(|high| high > here),
-            self.high,
-        ) {
-            Hold::On => self.put_high(Some(here), step),
+        match self.brake.step(sample, self.rate, self.high) {
+            Hold::At(high) => self.put_high(Some(high), step),
             Hold::Still => {}
             Hold::Off(high) => self.put_high(high, step),
             Hold::No => return false,
@@ -301,13 +305,13 @@ impl Law {
             return false;
         }
         self.throttled_from = Some((sample.now, sample.work));
-        sample.work.saturating_sub(work) > share(GROWING, passed)
+        sample.work.saturating_sub(work) > at_rate(GROWING, passed)
     }
 
     /// The high that covers the growth to come, if the present one doesn't.
     fn wanted_high(&self, sample: &Sample, last: &Sample) -> Option<u64> {
         let high = self.high.filter(|_| self.raise)?;
-        let coming = share(self.rate, LEAD_NS);
+        let coming = at_rate(self.rate, LEAD_NS);
         let reached = sample.high_events > last.high_events && sample.work >= high - high / 8;
         if !reached && high.saturating_sub(sample.work) > coming.max(LEAD_MIN / 3) {
             return None;
@@ -401,11 +405,6 @@ impl Law {
             watched: self.stall.is_some() || self.forks.recent(),
         }
     }
-}
-
-/// What a rate in bytes/s adds in so many ns.
-fn share(rate: u64, ns: u64) -> u64 {
-    (u128::from(rate) * u128::from(ns) / 1_000_000_000).min(u128::from(u64::MAX)) as u64
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -278,12 +278,12 @@ fn critical_strain_freezes_at_once_and_kills_if_that_does_not_help() {
 }
 
 #[test]
-fn on_the_brink_a_growing_call_stands_where_it_is_until_there_is_room_and_is_not_ended() {
+fn on_the_brink_a_growing_call_is_stopped_until_there_is_room_and_is_not_ended() {
     let mut run = Run::new(&born_open());
     let mut size = 0;
     let mut grow = move |s: &mut Sample, brink: bool, room: u64| {
         size += MIB;
-        (s.current, s.work, s.brink, s.room) = (GIB + size, GIB + size, brink, Some(room));
+        (s.current, s.work, s.brink, s.until_oom) = (GIB + size, GIB + size, brink, Some(room));
     };
     run.go(100, |s| grow(s, false, GIB)).go(50, |s| grow(s, true, 0)).go(50, |s| grow(s, false, GIB));
     let highs: Vec<_> = run.did.iter().filter_map(|(at, step)| Some((*at, step.set_high?))).collect();

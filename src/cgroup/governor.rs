@@ -15,9 +15,10 @@ use super::peers;
 use super::place::Session;
 use super::reserve::{self, Wish};
 use super::room::Levels;
-use super::sample::{Sample, Strain};
+use super::sample::Sample;
 use super::scheduler::Scheduler;
 use super::session::Priority;
+use super::strain::Strain;
 use super::sweep::Swept;
 use super::terms::Terms;
 use super::usage::LimitOwner;
@@ -309,6 +310,7 @@ impl<'a> Governor<'a> {
             pids_full: seen.pids_full,
             above_full,
             room: room.map(|r| r.bytes),
+            until_oom: room.map(|r| r.until_oom),
             strain,
             brink,
             held_by_kernel: strain != Strain::None && self.leaf.limits.freeze && self.scheduler.is_ours(now),

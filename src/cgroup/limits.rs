@@ -8,6 +8,10 @@ use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;
 
+/// One part in so many of the budget, or so many bytes, no single call may have that is limited from birth: what it takes
+/// too much is then its own limit's affair. At the budget the kernel, while it ends the one, also takes others that begin.
+const SPARE: (u64, u64) = (16, 24 << 20);
+
 /// Limits in bytes; none is `max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
@@ -85,7 +89,8 @@ pub struct LeafLimits {
 impl LeafLimits {
     /// The limits of a leaf with these knobs.
     pub fn of(knobs: &Knobs, context: &Context) -> LeafLimits {
-        let within = |amount| least(least(context.bytes(amount), context.budget), context.shown.max);
+        let alone = context.budget.map(|budget| budget - (budget / SPARE.0).min(SPARE.1));
+        let within = |amount| least(least(context.bytes(amount), alone), context.shown.max);
         let (high, max) = (within(knobs.memory_high.value), within(knobs.memory_max.value));
         let born_open = knobs.limits.value == Limits::Contended;
         let born = match born_open {
@@ -215,7 +220,14 @@ pub(crate) mod tests {
         knobs.memory_max = set(Amount::Bytes(8 * GIB));
         let context = Context { budget: Some(2 * GIB), ..Context::default() };
         let limits = LeafLimits::of(&knobs, &context);
-        assert_eq!((limits.high, limits.max, limits.ceiling), (Some(2 * GIB), Some(2 * GIB), Some(2 * GIB)));
+        let alone = Some(2 * GIB - 24 * MIB);
+        assert_eq!(
+            (limits.high, limits.max, limits.ceiling),
+            (alone, alone, alone),
+            "others begin meanwhile"
+        );
+        let small = Context { budget: Some(32 * MIB), ..context };
+        assert_eq!(LeafLimits::of(&knobs, &small).max, Some(30 * MIB));
         let skipped = Shown { high: Some(64 * MIB), max: Some(128 * MIB) };
         let limits = LeafLimits::of(&knobs, &Context { shown: skipped, ..context });
         assert_eq!(

@@ -43,6 +43,7 @@ pub mod sample;
 pub mod scheduler;
 pub mod session;
 pub mod start;
+pub mod strain;
 pub mod sweep;
 pub mod terms;
 pub mod usage;

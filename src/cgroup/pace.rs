@@ -74,6 +74,11 @@ impl Pace {
     }
 }
 
+/// What that many bytes/s come to in so many ns.
+pub fn at_rate(rate: u64, ns: u64) -> u64 {
+    (u128::from(rate) * u128::from(ns) / 1_000_000_000).min(u128::from(u64::MAX)) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! The other calls, of this session and of those that share its pool: who gives way to whom when memory is short.
+//! The other calls, of this session and of those that share its pool, as far as their leaves show them.
 
 use super::beneath;
 use super::claim::boottime;
@@ -7,8 +7,6 @@ use super::dir::Dir;
 use super::mark;
 use super::parse;
 use super::recent::Recent;
-use super::room::Room;
-use super::sample::Strain;
 use super::session::Priority;
 use super::terms::{Terms, share};
 use crate::class::{Class, Classes};
@@ -41,6 +39,10 @@ pub struct Peer {
     pub stalled_us: u64,
     /// CLOCK_BOOTTIME in ns of the look that saw one of both grow.
     pub ran_at: u64,
+    /// The same of the last look.
+    pub looked_at: u64,
+    /// Has it stood still for want of memory since the look before?
+    pub stands: bool,
 }
 
 impl Default for Peer {
@@ -58,6 +60,8 @@ impl Default for Peer {
             cpu_us: 0,
             stalled_us: 0,
             ran_at: 0,
+            looked_at: 0,
+            stands: false,
         }
     }
 }
@@ -68,30 +72,24 @@ impl Peer {
         let same = |b: &&Peer| (b.id, b.cpu_us, b.stalled_us) == (self.id, self.cpu_us, self.stalled_us);
         let ran_at = before.iter().find(same).map_or(now, |b| b.ran_at);
         let asleep = self.cpu_us > 0 && now.saturating_sub(ran_at) >= terms.awake_ns;
-        Peer { ran_at, may_take: if asleep { 0 } else { self.may_take }, ..self }
+        let last = before.iter().find(|b| (b.id, b.generation) == (self.id, self.generation));
+        let stands = last.is_some_and(|last| {
+            let stalled = self.stalled_us.saturating_sub(last.stalled_us).saturating_mul(1000);
+            now > last.looked_at && stalled >= (now - last.looked_at) / STANDS
+        });
+        let may_take = if asleep { 0 } else { self.may_take };
+        Peer { ran_at, may_take, looked_at: now, stands, ..self }
     }
 
     /// Does it go first when there isn't enough for both?
     pub fn outranks(&self, other: &Peer) -> bool {
         (self.session, self.rank, other.generation) > (other.session, other.rank, self.generation)
     }
-
-    /// What the other one must leave to it: all that it may still take; but little if it only is the older, as two of a
-    /// kind that each kept room for the other's growth would mostly wait for each other.
-    fn claims_from(&self, other: &Peer, terms: &Terms) -> u64 {
-        match self.outranks(other) {
-            false => 0,
-            true if (self.session, self.rank) == (other.session, other.rank) => {
-                self.may_take.min(share(self.current, terms.equals).max(terms.least))
-            }
-            true => self.may_take,
-        }
-    }
 }
 
 const MIB: u64 = 1 << 20;
-/// So little is left that the kernel's OOM killer is next.
-pub const LAST: u64 = 24 * MIB;
+/// What stalled for one part in so many of the time stands still.
+const STANDS: u64 = 4;
 /// Sessions of a pool that are looked at.
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
@@ -103,21 +101,6 @@ pub fn may_take(current: u64, recent: &Recent, limit: Option<u64>, terms: &Terms
     let again = recent.most().saturating_sub(current);
     let more = again.max(share(current, terms.growth).min(recent.rise())).max(terms.least);
     more.min(limit.map_or(u64::MAX, |l| l.saturating_sub(current)))
-}
-
-/// Must this call give way, given what is left, what will be left when a kill has had its effect, and who else is running? What
-/// it leaves to others out of courtesy bounds its raises only: what they may take is reckoned here, one by one.
-pub fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strain {
-    let others = || peers.iter().filter(|p| p.id != mine.id);
-    let need: u64 = others().fold(0, |sum, p| sum.saturating_add(p.claims_from(mine, terms)));
-    if need == 0 || room.left >= need.saturating_add(terms.creep) {
-        return Strain::None;
-    }
-    let first = !others().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
-    if soon.min(room.left) < LAST && room.left < need && first && mine.current >= WORTH_KILLING {
-        return Strain::Critical;
-    }
-    Strain::Tight
 }
 
 /// The running calls of a session. Reads the whole of `calls/`: only for when memory is short. `found` is the last survey: a
@@ -220,7 +203,6 @@ pub fn look(leaf: &Dir, terms: &Terms, before: &[Peer]) -> Option<Peer> {
     recent.look(now, now.saturating_sub(generation), terms.recent_ns, current, peak);
     Some(Peer {
         id,
-        session: 100,
         class,
         rank: class.rank(),
         depends: depends::of_leaf(leaf.name()),
@@ -231,6 +213,7 @@ pub fn look(leaf: &Dir, terms: &Terms, before: &[Peer]) -> Option<Peer> {
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
         stalled_us: pressure.map_or(0, |(some, _)| some),
         ran_at: now,
+        ..Peer::default()
     })
 }
 
@@ -243,18 +226,10 @@ mod tests {
         super::may_take(current, &Recent::first(0, current, peak.unwrap_or(0)), limit, &built_in())
     }
 
-    fn judge(room: &Room, soon: u64, mine: &Peer, peers: &[Peer]) -> Strain {
-        super::judge(room, soon, mine, peers, &built_in())
-    }
-
     fn peer(id: u64, rank: u32, current_mib: u64) -> Peer {
         let current = current_mib * MIB;
         let may_take = may_take(current, None, None);
         Peer { id, session: 100, rank, generation: id, current, may_take, cpu_us: 5, ..Peer::default() }
-    }
-
-    fn left(bytes: u64) -> Room {
-        Room { bytes, left: bytes, until_oom: bytes, scarce: true, close: true, over_high: false }
     }
 
     #[test]
@@ -262,15 +237,6 @@ mod tests {
         let calls = Path::new("/cg/agentsh/s/calls");
         assert_eq!(outermost(calls), calls);
         assert_eq!(outermost(Path::new("/cg/agentsh/s/calls/agent-0/calls/agent-1/calls")), calls);
-    }
-
-    #[test]
-    fn nobody_gives_way_for_what_is_left_to_others_out_of_courtesy() {
-        let (low, high) = (peer(2, 100, 100), Peer { session: 400, ..peer(1, 100, 200) });
-        let courteous = Room { bytes: 0, ..left(6 << 30) };
-        assert_eq!(judge(&courteous, 6 << 30, &low, &[high, low]), Strain::None);
-        let short = Room { bytes: 0, ..left(120 * MIB) };
-        assert_eq!(judge(&short, 120 * MIB, &low, &[high, low]), Strain::Tight);
     }
 
     #[test]
@@ -282,6 +248,23 @@ mod tests {
         assert_eq!(calls[0].may_take, 50 * MIB);
         within(Some(0), &mut calls);
         assert_eq!(calls.map(|call| call.may_take), [0; 3]);
+    }
+
+    #[test]
+    fn what_stalled_for_a_quarter_of_the_time_since_the_last_look_stands_still() {
+        let at = |ms: u64, stalled_ms: u64, before: &[Peer]| {
+            Peer { stalled_us: stalled_ms * 1000, ..peer(1, 300, 200) }.since(
+                before,
+                ms * 1_000_000,
+                &built_in(),
+            )
+        };
+        let first = at(1000, 500, &[]);
+        assert!(!first.stands, "who knows since when");
+        assert!(!at(1100, 524, &[first]).stands);
+        assert!(at(1100, 525, &[first]).stands);
+        let reused = Peer { generation: 7, ..first };
+        assert!(!at(1100, 900, &[reused]).stands, "that was another call's");
     }
 
     #[test]
@@ -297,7 +280,6 @@ mod tests {
         );
         let asleep = at(1510, sleeper, &[later, low]);
         assert_eq!(asleep.may_take, 0);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &[asleep, low]), Strain::None);
         assert_eq!(at(1510, Peer { cpu_us: 6, ..sleeper }, &[later]).may_take, 100 * MIB);
         let waits_for_memory = Peer { stalled_us: 9, ..sleeper };
         assert_eq!(at(1510, waits_for_memory, &[later]).may_take, 100 * MIB);
@@ -333,58 +315,5 @@ mod tests {
         assert_eq!(may_take(4 * MIB, None, None), 16 * MIB);
         assert_eq!(may_take(250 * MIB, None, Some(256 * MIB)), 6 * MIB);
         assert_eq!(may_take(300 * MIB, None, Some(256 * MIB)), 0);
-    }
-
-    #[test]
-    fn of_two_of_a_kind_the_younger_leaves_the_older_an_eighth_of_what_it_has() {
-        let (older, younger) = (peer(1, 100, 400), peer(2, 100, 400));
-        let all = [older, younger];
-        assert_eq!(judge(&left(80 * MIB), 80 * MIB, &younger, &all), Strain::None);
-        assert_eq!(judge(&left(70 * MIB), 70 * MIB, &younger, &all), Strain::Tight);
-        assert_eq!(judge(&left(70 * MIB), 70 * MIB, &older, &all), Strain::None);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &younger, &all), Strain::Critical);
-        let of_low_priority = Peer { session: 50, ..younger };
-        assert_eq!(
-            judge(&left(80 * MIB), 80 * MIB, &of_low_priority, &[older, of_low_priority]),
-            Strain::Tight
-        );
-    }
-
-    #[test]
-    fn a_call_alone_never_gives_way() {
-        let alone = peer(1, 100, 1000);
-        assert_eq!(judge(&left(0), 0, &alone, &[alone]), Strain::None);
-        assert_eq!(judge(&left(0), 0, &alone, &[]), Strain::None);
-    }
-
-    #[test]
-    fn only_what_is_outranked_gives_way() {
-        let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
-        let all = [high, low];
-        assert_eq!(judge(&left(50 * MIB), 50 * MIB, &high, &all), Strain::None);
-        assert_eq!(judge(&left(50 * MIB), 50 * MIB, &low, &all), Strain::Tight);
-        assert_eq!(judge(&left(200 * MIB), 200 * MIB, &low, &all), Strain::None);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &all), Strain::Critical);
-        assert_eq!(
-            judge(&left(90 * MIB), 10 * MIB, &low, &all),
-            Strain::Critical,
-            "it will have run out in a moment"
-        );
-        assert_eq!(
-            judge(&left(200 * MIB), 10 * MIB, &low, &all),
-            Strain::None,
-            "it lasts for what is needed"
-        );
-    }
-
-    #[test]
-    fn only_the_lowest_that_is_worth_it_is_killed() {
-        let (high, middle, low) = (peer(1, 300, 200), peer(2, 100, 400), peer(3, 50, 100));
-        let all = [high, middle, low];
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &all), Strain::Tight);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &low, &all), Strain::Critical);
-        let tiny = peer(3, 50, 2);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &middle, &[high, middle, tiny]), Strain::Critical);
-        assert_eq!(judge(&left(10 * MIB), 10 * MIB, &tiny, &[high, middle, tiny]), Strain::Tight);
     }
 }

@@ -1,5 +1,7 @@
 //! What a launcher sees of its call at one look, for the [`super::control`] law to decide on.
 
+use super::strain::Strain;
+
 /// What is seen of a call and around it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
@@ -25,22 +27,12 @@ pub struct Sample {
     pub above_full: bool,
     /// How much the level with the least room can still take, in bytes; none without any limit.
     pub room: Option<u64>,
+    /// Bytes to the nearest memory.max above, where the OOM killer acts.
+    pub until_oom: Option<u64>,
     /// Do others need the memory?
     pub strain: Strain,
     /// Is memory about to run out that calls which matter less would give, if they had the time to be ended?
     pub brink: bool,
     /// Does the scheduler hold calls while they do?
     pub held_by_kernel: bool,
-}
-
-/// Do calls of higher priority need the memory?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Strain {
-    /// There is enough for all.
-    #[default]
-    None,
-    /// What is left can't cover what they may still take.
-    Tight,
-    /// They are about to run out, and this call is the first to give way.
-    Critical,
 }

@@ -1,0 +1,171 @@
+//! Must a call give way, and how far: judged from what is left and from who else is running. Pure.
+
+use super::peers::{Peer, WORTH_KILLING};
+use super::terms::{Terms, share};
+
+const MIB: u64 = 1 << 20;
+/// So little is left that the kernel's OOM killer is next.
+pub const LAST: u64 = 24 * MIB;
+/// And here nobody can be looked at any more: each file that is opened takes some.
+pub const WALL: u64 = 2 * MIB;
+
+/// Do calls of higher priority need the memory?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strain {
+    /// There is enough for all.
+    #[default]
+    None,
+    /// What is left can't cover what they may still take.
+    Tight,
+    /// And it is so little that nobody who gives way may take any of it.
+    Last,
+    /// They stand still for want of it, and this call is the first to give way.
+    Critical,
+}
+
+/// What is left, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead {
+    /// Now.
+    pub left: u64,
+    /// When whoever is to stop has been stopped.
+    pub next: u64,
+    /// When a kill has had its effect.
+    pub soon: u64,
+}
+
+/// Must this call give way, given what is left and who else is running? What it leaves to others out of courtesy bounds its
+/// raises only: what they may take is reckoned here, one by one.
+///
+/// That little is left is no reason to kill, as long as those who come first do without more (the [`super::brake`] has them
+/// show it): of two calls stopped near their peaks beside a third that needs no more than it has, one would end for nothing.
+pub fn judge(ahead: &Ahead, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strain {
+    let need = claims_on(mine, peers, terms);
+    let covered = |need: u64| need == 0 || ahead.next >= need.saturating_add(terms.creep);
+    if covered(need) {
+        return Strain::None;
+    }
+    if ahead.soon.min(ahead.left) >= LAST || ahead.left >= need {
+        return Strain::Tight;
+    }
+    let mut others = peers.iter().filter(|p| p.id != mine.id);
+    let first = !others.clone().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
+    // Who gives way itself stands still for that.
+    let in_want = |p: &Peer| p.stands && claim(p, mine, terms) > 0 && covered(claims_on(p, peers, terms));
+    let wanted = ahead.left < WALL || others.any(in_want);
+    if wanted && first && mine.current >= WORTH_KILLING { Strain::Critical } else { Strain::Last }
+}
+
+/// What the others must be left by this one, in bytes.
+fn claims_on(mine: &Peer, peers: &[Peer], terms: &Terms) -> u64 {
+    let others = peers.iter().filter(|p| p.id != mine.id);
+    others.fold(0, |sum, p| sum.saturating_add(claim(p, mine, terms)))
+}
+
+/// What `from` must leave to this call: all that it may still take; but little if it only is the older, as two of a kind that
+/// each kept room for the other's growth would mostly wait for each other.
+fn claim(of: &Peer, from: &Peer, terms: &Terms) -> u64 {
+    match of.outranks(from) {
+        false => 0,
+        true if (of.session, of.rank) == (from.session, from.rank) => {
+            of.may_take.min(share(of.current, terms.equals).max(terms.least))
+        }
+        true => of.may_take,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::peers;
+    use crate::cgroup::recent::Recent;
+    use crate::cgroup::terms::tests::built_in;
+
+    fn peer(id: u64, rank: u32, current_mib: u64) -> Peer {
+        let current = current_mib * MIB;
+        let may_take = peers::may_take(current, &Recent::first(0, current, 0), None, &built_in());
+        Peer { id, session: 100, rank, generation: id, current, may_take, cpu_us: 5, ..Peer::default() }
+    }
+
+    fn in_want(peer: Peer) -> Peer {
+        Peer { stands: true, ..peer }
+    }
+
+    /// With so many MiB left, now and later.
+    fn judged(mib: u64, mine: &Peer, peers: &[Peer]) -> Strain {
+        let left = mib * MIB;
+        judge(&Ahead { left, next: left, soon: left }, mine, peers, &built_in())
+    }
+
+    #[test]
+    fn a_call_alone_never_gives_way() {
+        let alone = peer(1, 100, 1000);
+        assert_eq!(judged(0, &alone, &[alone]), Strain::None);
+        assert_eq!(judged(0, &alone, &[]), Strain::None);
+    }
+
+    #[test]
+    fn of_two_of_a_kind_the_younger_leaves_the_older_an_eighth_of_what_it_has() {
+        let (older, younger) = (peer(1, 100, 400), peer(2, 100, 400));
+        let all = [older, younger];
+        assert_eq!(judged(80, &younger, &all), Strain::None);
+        assert_eq!(judged(70, &younger, &all), Strain::Tight);
+        assert_eq!(judged(70, &older, &all), Strain::None);
+        let of_low_priority = Peer { session: 50, ..younger };
+        assert_eq!(judged(80, &of_low_priority, &[older, of_low_priority]), Strain::Tight);
+    }
+
+    #[test]
+    fn only_what_is_outranked_gives_way_and_stops_for_good_near_the_end() {
+        let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
+        let all = [high, low];
+        assert_eq!(judged(50, &high, &all), Strain::None);
+        assert_eq!(judged(50, &low, &all), Strain::Tight);
+        assert_eq!(judged(200, &low, &all), Strain::None);
+        assert_eq!(judged(10, &low, &all), Strain::Last);
+    }
+
+    #[test]
+    fn what_is_coming_is_seen() {
+        let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
+        let at = |left: u64, next: u64, soon: u64| {
+            let ahead = Ahead { left: left * MIB, next: next * MIB, soon: soon * MIB };
+            judge(&ahead, &low, &[high, low], &built_in())
+        };
+        assert_eq!(at(200, 130, 10), Strain::None, "it can still be stopped when it is due");
+        assert_eq!(at(200, 120, 10), Strain::Tight, "it lasts for what is needed");
+        assert_eq!(at(90, 60, 10), Strain::Last, "it will have run out in a moment");
+    }
+
+    #[test]
+    fn that_little_is_left_is_no_reason_to_kill_but_that_who_comes_first_stands_still_is() {
+        let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
+        assert_eq!(judged(10, &low, &[high, low]), Strain::Last);
+        assert_eq!(judged(10, &low, &[in_want(high), low]), Strain::Critical);
+        assert_eq!(
+            judged(30, &low, &[in_want(high), low]),
+            Strain::Tight,
+            "it stands still for something else"
+        );
+        assert_eq!(judged(1, &low, &[high, low]), Strain::Critical, "there it can't be seen any more");
+        let (older, younger) = (peer(1, 100, 400), peer(2, 100, 400));
+        assert_eq!(judged(10, &younger, &[in_want(older), younger]), Strain::Critical);
+        let first = peer(9, 300, 200);
+        assert_eq!(
+            judged(10, &younger, &[first, in_want(older), younger]),
+            Strain::Last,
+            "the older one stands still for the high one"
+        );
+    }
+
+    #[test]
+    fn only_the_lowest_that_is_worth_it_is_killed() {
+        let (high, middle, low) = (in_want(peer(1, 300, 200)), peer(2, 100, 400), peer(3, 50, 100));
+        let all = [high, middle, low];
+        assert_eq!(judged(10, &middle, &all), Strain::Last);
+        assert_eq!(judged(10, &low, &all), Strain::Critical);
+        let tiny = peer(3, 50, 2);
+        assert_eq!(judged(10, &middle, &[high, middle, tiny]), Strain::Critical);
+        assert_eq!(judged(10, &tiny, &[high, middle, tiny]), Strain::Last);
+    }
+}
