@@ -154,7 +154,8 @@ impl Around {
 
     /// Is nothing else running in the session that is worth making room for? Not so where that can't be told.
     pub fn alone(&mut self, now: u64, mine: Mine) -> bool {
-        if self.may_look(now) {
+        // Twice in a moment says nothing of who stands still.
+        if self.surveyed_at != Some(now) && self.may_look(now) {
             peers::survey(mine.calls, mine.terms, &mut self.peers);
         }
         self.peers.iter().any(|p| p.id == mine.id)
@@ -184,7 +185,8 @@ fn brink(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Pe
 
 fn judge(room: &Room, before: Option<Room>, passed: u64, mine: Mine, peers: &[Peer]) -> Strain {
     let after = |ns| room.after(ns, before, passed);
-    let ahead = Ahead { left: room.left, next: after(REACTION), soon: after(KILL_LEAD) };
+    let (left, until_oom) = (room.left, room.until_oom);
+    let ahead = Ahead { left, until_oom, next: after(REACTION), soon: after(KILL_LEAD) };
     let me = peers.iter().find(|p| p.id == mine.id);
     me.map_or(Strain::None, |me| {
         strain::judge(&ahead, &Peer { current: mine.current, ..*me }, peers, mine.terms)

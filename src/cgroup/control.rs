@@ -3,9 +3,9 @@
 //!
 //! While nobody else needs the memory, memory.high is raised *ahead of* growth, so that the kernel never throttles the call.
 //! While others do, the call gives way in steps: its high goes down to the contended value, and a little below what it has if
-//! it grows; if it grows on, it is frozen (5 s at a stretch); if memory runs out all the same, it is killed; and for that the call
-//! that matters more waits a moment (the [`super::brake`]). A call that has stood still over its high for too long is helped or
-//! ended, never left.
+//! it grows; if it grows on, it is frozen (5 s at a stretch); if one that matters more stands still for want of memory all the
+//! same, stopped by the [`super::brake`] before memory runs out, it is killed. A call that has stood still over its high for too
+//! long is helped or ended, never left.
 
 use super::brake::{Brake, Hold};
 use super::forks::Forks;
@@ -81,7 +81,7 @@ const FREEZE_MAX_NS: u64 = 5_000 * MS;
 const THAW_MIN_NS: u64 = 250 * MS;
 /// After a signal, so that the call can act on it.
 const THAW_SIGNAL_NS: u64 = 2_000 * MS;
-/// What was critical so lately still is: looks at who else is running are as far apart, near the wall.
+/// What was critical so lately still is: who comes first may run and stand still by turns.
 const AGAIN_NS: u64 = 200 * MS;
 /// Strain is over when there was none for so long.
 const CALM_NS: u64 = 200 * MS;
@@ -106,6 +106,8 @@ pub struct Law {
     last: Option<Sample>,
     /// Growth in bytes/s.
     rate: u64,
+    /// The same since the last look alone.
+    fresh: u64,
     strained_since: Option<u64>,
     /// Since when it has been throttled for others without being frozen, and what it had then.
     throttled_from: Option<(u64, u64)>,
@@ -137,6 +139,7 @@ impl Law {
             high: limits.high,
             last: None,
             rate: 0,
+            fresh: 0,
             strained_since: None,
             throttled_from: None,
             critical: None,
@@ -147,7 +150,7 @@ impl Law {
             stall: None,
             forks: Forks::default(),
             pids_max: limits.pids_max.map(u64::from),
-            brake: Brake::default(),
+            brake: Brake::new(terms.critical_ns),
             totals: Totals::default(),
         }
     }
@@ -225,7 +228,7 @@ impl Law {
         }
         let grown = sample.work.saturating_sub(last.work);
         let rate = (u128::from(grown) * 1_000_000_000 / u128::from(passed)).min(u128::from(u64::MAX)) as u64;
-        self.rate = rate.max(self.rate / 2);
+        (self.rate, self.fresh) = (rate.max(self.rate / 2), rate);
         if grown > MIB {
             self.grew_at = sample.now;
         }
@@ -249,6 +252,8 @@ impl Law {
             return;
         }
         self.calm_since = None;
+        // From here on its high is what giving way makes of it.
+        self.brake.forget();
         let since = *self.strained_since.get_or_insert(now);
         let critical = sample.strain == Strain::Critical;
         if sample.held_by_kernel && !critical && !self.frozen() && now - since < self.terms.hand_over_ns {
@@ -266,7 +271,7 @@ impl Law {
         }
         // What doesn't grow takes nothing from anybody: a sleeper isn't frozen, however large it is. What has just been lowered is
         // counted from the next look on, by figures that are fresh then.
-        let last = sample.strain == Strain::Last && self.rate > GROWING;
+        let last = sample.strain == Strain::Last && self.fresh > GROWING;
         if (critical || lower.is_none() && (self.grows_on(sample) || last))
             && self.may_freeze
             && !self.frozen()
@@ -275,7 +280,6 @@ impl Law {
             self.frozen_since = Some(now);
             step.freeze = Some(true);
         }
-        // Who comes first runs, is stopped by the brake, runs: that it is in want shows only when it is looked at.
         self.critical = self.critical.filter(|(_, at)| now - at < AGAIN_NS);
         if critical {
             let since = self.critical.map_or(now, |(since, _)| since);

@@ -207,11 +207,12 @@ impl<'a> Governor<'a> {
         self.deaf = page_cache && sample.high_events > events_before && sample.strain == Strain::None;
         let sample = Sample { told: sample.told && !self.deaf, ..sample };
         let step = self.law.step(&sample);
-        if let Some(wanted) = step.raise {
-            self.raise(wanted, &sample);
-        }
         if let Some(high) = step.set_high {
             let _ = self.leaf.dir.write_max("memory.high", high);
+        }
+        // From what has just been put back: it is the later word.
+        if let Some(wanted) = step.raise {
+            self.raise(wanted, &sample);
         }
         if let Some(freeze) = step.freeze {
             let _ = self.leaf.dir.write("cgroup.freeze", if freeze { b"1" } else { b"0" });

@@ -89,7 +89,7 @@ pub struct LeafLimits {
 impl LeafLimits {
     /// The limits of a leaf with these knobs.
     pub fn of(knobs: &Knobs, context: &Context) -> LeafLimits {
-        let alone = context.budget.map(|budget| budget - (budget / SPARE.0).min(SPARE.1));
+        let alone = context.budget.map(for_one_call);
         let within = |amount| least(least(context.bytes(amount), alone), context.shown.max);
         let (high, max) = (within(knobs.memory_high.value), within(knobs.memory_max.value));
         let born_open = knobs.limits.value == Limits::Contended;
@@ -113,6 +113,11 @@ impl LeafLimits {
             depends: knobs.depends.value,
         }
     }
+}
+
+/// What a single call that is limited from birth may have of this budget, in bytes.
+pub fn for_one_call(budget: u64) -> u64 {
+    budget - (budget / SPARE.0).min(SPARE.1)
 }
 
 /// A leaf's knobs, in the order in which they are written.

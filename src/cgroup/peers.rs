@@ -1,5 +1,6 @@
 //! The other calls, of this session and of those that share its pool, as far as their leaves show them.
 
+use super::ahead;
 use super::beneath;
 use super::claim::boottime;
 use super::depends;
@@ -35,8 +36,8 @@ pub struct Peer {
     pub may_take: u64,
     /// cpu.stat:usage_usec: what hasn't run for a while takes nothing …
     pub cpu_us: u64,
-    /// … unless it only waits for memory: memory.pressure's total of `some` in µs.
-    pub stalled_us: u64,
+    /// … unless it only waits for memory: memory.pressure's total of `some` in µs; none without PSI.
+    pub stalled_us: Option<u64>,
     /// CLOCK_BOOTTIME in ns of the look that saw one of both grow.
     pub ran_at: u64,
     /// The same of the last look.
@@ -58,7 +59,7 @@ impl Default for Peer {
             recent: Recent::default(),
             may_take: 0,
             cpu_us: 0,
-            stalled_us: 0,
+            stalled_us: Some(0),
             ran_at: 0,
             looked_at: 0,
             stands: false,
@@ -73,10 +74,15 @@ impl Peer {
         let ran_at = before.iter().find(same).map_or(now, |b| b.ran_at);
         let asleep = self.cpu_us > 0 && now.saturating_sub(ran_at) >= terms.awake_ns;
         let last = before.iter().find(|b| (b.id, b.generation) == (self.id, self.generation));
-        let stands = last.is_some_and(|last| {
-            let stalled = self.stalled_us.saturating_sub(last.stalled_us).saturating_mul(1000);
-            now > last.looked_at && stalled >= (now - last.looked_at) / STANDS
-        });
+        let stands = match (self.stalled_us, last.and_then(|last| Some((last.looked_at, last.stalled_us?)))) {
+            // Without PSI it may well.
+            (None, None) => true,
+            (None, Some(_)) | (Some(_), None) => false,
+            (Some(stalled_us), Some((at, before))) => {
+                let stalled = stalled_us.saturating_sub(before).saturating_mul(1000);
+                now > at && stalled >= (now - at) / STANDS
+            }
+        };
         let may_take = if asleep { 0 } else { self.may_take };
         Peer { ran_at, may_take, looked_at: now, stands, ..self }
     }
@@ -88,8 +94,9 @@ impl Peer {
 }
 
 const MIB: u64 = 1 << 20;
-/// What stalled for one part in so many of the time stands still.
-const STANDS: u64 = 4;
+/// What stalled for one part in so many of the time stands still. The kernel takes a mean over the CPUs that are busy: of a
+/// build on eight of them, one part in eight is one that waits.
+const STANDS: u64 = 8;
 /// Sessions of a pool that are looked at.
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
@@ -165,6 +172,8 @@ fn add(calls: &Dir, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
 /// With the weight of the outermost session: that of one among its calls is its owner's to write.
 fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
     let (first, mut sessions) = (found.len(), Vec::new());
+    // Where nobody sets a high, nobody stands still before it is too late: it may well.
+    let unattended = ahead::leaves(calls).is_some();
     for name in calls.children(512).unwrap_or_default() {
         if beneath::is_name(&name) {
             sessions.extend(beneath::calls_of(calls, &name));
@@ -176,7 +185,8 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
         let Ok(leaf) = calls.child(&name) else { continue };
         if leaf.populated() == Ok(true) {
             let peer = look(&leaf, terms, before).map(|peer| Peer { session, ..peer });
-            found.extend(peer.map(|peer| peer.since(before, boottime(), terms)));
+            let peer = peer.map(|peer| peer.since(before, boottime(), terms));
+            found.extend(peer.map(|peer| Peer { stands: peer.stands || unattended, ..peer }));
         }
     }
     // What a call needs is of its own session.
@@ -211,7 +221,7 @@ pub fn look(leaf: &Dir, terms: &Terms, before: &[Peer]) -> Option<Peer> {
         recent,
         may_take: may_take(current, &recent, limit, terms),
         cpu_us: leaf.read_key("cpu.stat", "usage_usec").unwrap_or(0),
-        stalled_us: pressure.map_or(0, |(some, _)| some),
+        stalled_us: pressure.map(|(some, _)| some),
         ran_at: now,
         ..Peer::default()
     })
@@ -251,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn what_stalled_for_a_quarter_of_the_time_since_the_last_look_stands_still() {
+    fn what_stalled_for_an_eighth_of_the_time_since_the_last_look_stands_still() {
         let at = |ms: u64, stalled_ms: u64, before: &[Peer]| {
-            Peer { stalled_us: stalled_ms * 1000, ..peer(1, 300, 200) }.since(
+            Peer { stalled_us: Some(stalled_ms * 1000), ..peer(1, 300, 200) }.since(
                 before,
                 ms * 1_000_000,
                 &built_in(),
@@ -261,10 +271,13 @@ mod tests {
         };
         let first = at(1000, 500, &[]);
         assert!(!first.stands, "who knows since when");
-        assert!(!at(1100, 524, &[first]).stands);
-        assert!(at(1100, 525, &[first]).stands);
+        assert!(!at(1100, 512, &[first]).stands);
+        assert!(at(1100, 513, &[first]).stands);
         let reused = Peer { generation: 7, ..first };
         assert!(!at(1100, 900, &[reused]).stands, "that was another call's");
+        let unknown = Peer { stalled_us: None, ..peer(1, 300, 200) };
+        assert!(unknown.since(&[], 1, &built_in()).stands, "without PSI nobody knows");
+        assert!(!unknown.since(&[first], 1, &built_in()).stands, "it only couldn't be read");
     }
 
     #[test]
@@ -281,7 +294,7 @@ mod tests {
         let asleep = at(1510, sleeper, &[later, low]);
         assert_eq!(asleep.may_take, 0);
         assert_eq!(at(1510, Peer { cpu_us: 6, ..sleeper }, &[later]).may_take, 100 * MIB);
-        let waits_for_memory = Peer { stalled_us: 9, ..sleeper };
+        let waits_for_memory = Peer { stalled_us: Some(9), ..sleeper };
         assert_eq!(at(1510, waits_for_memory, &[later]).may_take, 100 * MIB);
     }
 

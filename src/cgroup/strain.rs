@@ -28,6 +28,8 @@ pub enum Strain {
 pub struct Ahead {
     /// Now.
     pub left: u64,
+    /// To the nearest memory.max.
+    pub until_oom: u64,
     /// When whoever is to stop has been stopped.
     pub next: u64,
     /// When a kill has had its effect.
@@ -50,9 +52,15 @@ pub fn judge(ahead: &Ahead, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strai
     }
     let mut others = peers.iter().filter(|p| p.id != mine.id);
     let first = !others.clone().any(|p| mine.outranks(p) && p.current >= WORTH_KILLING);
-    // Who gives way itself stands still for that.
-    let in_want = |p: &Peer| p.stands && claim(p, mine, terms) > 0 && covered(claims_on(p, peers, terms));
-    let wanted = ahead.left < WALL || others.any(in_want);
+    // Who gives way itself stands still for that; unless this call, which matters less, holds what it would go on with.
+    let freed = ahead.next.saturating_add(mine.current);
+    let more = |p: &Peer| (p.session, p.rank) > (mine.session, mine.rank);
+    let in_want = |p: &Peer| {
+        let need = claims_on(p, peers, terms);
+        let free = covered(need) || more(p) && freed >= need.saturating_add(terms.creep);
+        p.stands && claim(p, mine, terms) > 0 && free
+    };
+    let wanted = ahead.until_oom < WALL || others.any(in_want);
     if wanted && first && mine.current >= WORTH_KILLING { Strain::Critical } else { Strain::Last }
 }
 
@@ -94,7 +102,7 @@ mod tests {
     /// With so many MiB left, now and later.
     fn judged(mib: u64, mine: &Peer, peers: &[Peer]) -> Strain {
         let left = mib * MIB;
-        judge(&Ahead { left, next: left, soon: left }, mine, peers, &built_in())
+        judge(&Ahead { left, until_oom: left, next: left, soon: left }, mine, peers, &built_in())
     }
 
     #[test]
@@ -129,7 +137,8 @@ mod tests {
     fn what_is_coming_is_seen() {
         let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
         let at = |left: u64, next: u64, soon: u64| {
-            let ahead = Ahead { left: left * MIB, next: next * MIB, soon: soon * MIB };
+            let left = left * MIB;
+            let ahead = Ahead { left, until_oom: left, next: next * MIB, soon: soon * MIB };
             judge(&ahead, &low, &[high, low], &built_in())
         };
         assert_eq!(at(200, 130, 10), Strain::None, "it can still be stopped when it is due");
@@ -156,6 +165,19 @@ mod tests {
             Strain::Last,
             "the older one stands still for the high one"
         );
+        let least = Peer { session: 25, ..younger };
+        assert_eq!(
+            judged(10, &least, &[first, in_want(older), least]),
+            Strain::Critical,
+            "but it doesn't stand still for what matters less"
+        );
+        assert_eq!(
+            judged(10, &Peer { current: 20 * MIB, ..least }, &[peer(9, 300, 400), in_want(older), least]),
+            Strain::Last,
+            "that would be too little for it to go on with"
+        );
+        let at_high = Ahead { left: MIB, until_oom: 100 * MIB, next: MIB, soon: MIB };
+        assert_eq!(judge(&at_high, &low, &[high, low], &built_in()), Strain::Last, "no OOM killer there");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::voice::Voice;
 use crate::cgroup::control::Reason;
 use crate::cgroup::governor::Verdict;
 use crate::cgroup::leaf::Leaf;
+use crate::cgroup::limits;
 use crate::cgroup::usage::{LimitOwner, Usage};
 use crate::log::feedback::{self, Facts, Limit, Whose, Why};
 use crate::log::record::{Events, Limits, Outcome, Peak, Pressure, Record};
@@ -52,7 +53,7 @@ pub fn facts(call: &mut Call, leaf: Option<(Leaf, Verdict)>, used: &Used) -> (Fa
         Some(Reason::MadeRoom) => governed.short.clone().map_or(of_budget, limit_hit),
         _ => Limit { whose: Whose::Call, knob: "memory.high", amount: governed.high },
     }));
-    facts.hint_room = budget;
+    facts.hint_room = budget.map(limits::for_one_call);
     (facts.slowed, facts.gave_way, facts.held) = (governed.slowed, governed.gave_way, governed.held);
     facts.killed = record.killed;
     facts.earlier = governed.bombs.iter().map(|bomb| (bomb.class, bomb.limit)).collect();

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from driven import LEAF, MEMORY, Fresh, everything  # noqa: E402
+from driven import ALONE, LEAF, MEMORY, Fresh, everything  # noqa: E402
 from roots import OPT, PLACE, USER, Podman, busybox, debian, delegated, opt  # noqa: E402
 from sessions import MIB, equal, report, run  # noqa: E402
 
@@ -37,7 +37,7 @@ def crun(root):
     done = run("crun", "--cgroup-manager", "cgroupfs", "run", "-b", bundle, "alone", stdin=-3)
     lines = done.stdout.split()
     report("crun alone: the first process's call is in its leaf", lines[:1] == ["0::/calls/explore-0"], done)
-    equal("crun alone: with its limits", lines[1:], [str(n) for n in (min(256, MEMORY // 2) * MIB, MEMORY // 2 * MIB, 512, 300)])
+    equal("crun alone: with its limits", lines[1:], [str(n) for n in (ALONE * MIB, ALONE * MIB, 512, 300)])
 
 
 def main():

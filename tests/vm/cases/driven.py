@@ -7,6 +7,8 @@ from sessions import MIB, equal, report
 
 # MiB of a container. Half of it is for calls; touching it all is what takes the time when memory is to run out.
 MEMORY = 256
+# What one call may have of the half that is for calls, in MiB: a sixteenth is left to others.
+ALONE = MEMORY // 2 - MEMORY // 2 // 16
 # What a shell, or a busybox whose programs are all behind /bin/sh, has to do as it does without agentsh.
 COMMANDS = (
     "echo out; echo err >&2; exit 3",
@@ -161,12 +163,12 @@ def everything(what, player, in_leaf=True):
 
 def leaf(what, said, log):
     """The call's leaf, and what happened when memory ran out."""
-    budget = MEMORY // 2 * MIB
+    budget = ALONE * MIB
     expected = ["0", *(f"out: {number}" for number in (min(256 * MIB, budget), budget, 512, 300))]
     equal(f"{what}: a call that looks has its class's limits, within the budget", said[:1], [expected])
     equal(f"{what}: it is in a leaf of its class", [r["leaf"] for r in log[:1]], ["explore-0"])
     killed = said[1] if len(said) > 1 else []
-    equal(f"{what}: a call beyond the budget is killed", killed[:1], ["137"])
+    equal(f"{what}: a call beyond its limit is killed", killed[:1], ["137"])
     told = " ".join(line for line in killed if line.startswith("err: [agentsh]"))
     known = "Out of memory" in told and f"{budget // MIB} MiB" in told
     report(f"{what}: who called is told that it was memory, and whose limit", known, killed)

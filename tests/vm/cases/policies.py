@@ -21,8 +21,8 @@ CALLS = "/sys/fs/cgroup/agentsh/policies/calls"
 KNOBS = ("memory.high", "memory.max", "pids.max", "cpu.weight", "memory.oom.group")
 # A call reads its own leaf. Looking is class explore; what comes first can be heavier.
 LOOK = "cd /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup) && cat " + " ".join(KNOBS)
-# The policy's defaults for class explore, as the leaf shows them below a budget of 988 MiB.
-EXPLORE = {"memory.high": 256 * MIB, "memory.max": 988 * MIB, "pids.max": 512, "cpu.weight": 300, "memory.oom.group": 1}
+# The policy's defaults for class explore, as the leaf shows them below a budget of 988 MiB, of which others keep 24.
+EXPLORE = {"memory.high": 256 * MIB, "memory.max": 964 * MIB, "pids.max": 512, "cpu.weight": 300, "memory.oom.group": 1}
 OVERRIDE = """version: 1
 overrides:
   - match: special-tool --now*
@@ -100,7 +100,7 @@ def hints():
     budget = int(read(CALLS, "memory.max"))
     equal("the budget is what the policy leaves to calls", budget, 988 * MIB)
     greedy = call(hint="memory:8g")
-    equal("a hint beyond the budget is cut to it", (greedy["memory.high"], greedy["memory.max"]), (budget, budget))
+    equal("a hint beyond the budget is cut to it", (greedy["memory.high"], greedy["memory.max"]), (budget - 24 * MIB,) * 2)
     told = ctl("explain", "--json", "--", "ls", hint="memory:8g")
     report("and explain says so", told["hint"]["cut"] and any("988M" in note for note in told["notes"]), told)
     equal("nonsense is no hint", call(hint="memory:lots"), EXPLORE)

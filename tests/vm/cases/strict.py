@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from driven import MEMORY, OUT_OF_MEMORY, Running, refused  # noqa: E402
+from driven import ALONE, MEMORY, OUT_OF_MEMORY, Running, refused  # noqa: E402
 from roots import OPT, PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
 from sessions import MIB, equal, program, read, report, run, until, write  # noqa: E402
 
@@ -23,7 +23,7 @@ KNOBS = ("memory.max", "memory.high", "memory.swap.max", "memory.oom.group", "pi
 CLASSES = ("test", "build", "install", "run", "git", "edit", "explore", "other")
 # What the default policy gives: 1 GiB or what the container has, within the budget; nobody raises memory.high, so there is none.
 LIMITS = {
-    "explore-0": (str(BUDGET), "max", "0", "1", "512", "300"),
+    "explore-0": (str(ALONE * MIB), "max", "0", "1", "512", "300"),
     "test-1": (str(MEMORY * MIB), "max", "max", "1", "4096", "100"),
 }
 BOX = "/opt/agentsh/libexec/busybox"
@@ -97,8 +97,8 @@ def calls(strict):
     equal(f"{what}: and nothing is amiss", [r["degraded"] for r in log], [None] * len(commands))
     report(f"{what}: the process says so itself", any(line.endswith("/calls/explore-0") for line in said[0]), said[0])
     told = " ".join(line for line in said[2] if line.startswith("err: [agentsh]"))
-    report(f"{what}: who called is told that it was memory, and how much there is", "Out of memory" in told and f"{MEMORY // 2} MiB" in told, said[2])
-    equal(f"{what}: the log has the limits that are in force", [r["limits"]["memory_max"] for r in log[:2]], [BUDGET, MEMORY * MIB])
+    report(f"{what}: who called is told that it was memory, and how much there is", "Out of memory" in told and f"{ALONE} MiB" in told, said[2])
+    equal(f"{what}: the log has the limits that are in force", [r["limits"]["memory_max"] for r in log[:2]], [ALONE * MIB, MEMORY * MIB])
 
 
 def unchanged(strict, before):
