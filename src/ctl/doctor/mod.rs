@@ -6,6 +6,7 @@ mod kernel;
 mod leaf;
 mod policy;
 mod sample;
+mod sandbox;
 
 use super::Outcome;
 use crate::policy::place::LoadEnv;
@@ -82,6 +83,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     checks.extend(sample);
     checks.push(entrances::check());
     checks.extend(leaf);
+    checks.extend(sandbox::check());
     checks.extend(kernel::checks());
     checks.sort_by_key(|check| check.tier); // stable: within a tier as above
     print(args, &checks)
