@@ -46,8 +46,9 @@ pub struct Around {
     /// Of all sessions, and when they are worth another look.
     all_peers: Vec<Peer>,
     pool_due: u64,
-    /// When who else is running was last looked at.
+    /// When who else is running was last looked at, and when in the session itself.
     surveyed_at: Option<u64>,
+    session_at: Option<u64>,
 }
 
 /// The call that is looked around from.
@@ -81,6 +82,7 @@ impl Around {
             all_peers: Vec::new(),
             pool_due: 0,
             surveyed_at: None,
+            session_at: None,
         }
     }
 
@@ -133,7 +135,7 @@ impl Around {
         let may_look = (own.is_some() || shared.is_some()) && self.may_look(now);
         if let Some(room) = own {
             if may_look {
-                peers::survey(mine.calls, mine.terms, &mut self.peers);
+                self.survey_session(now, mine);
             }
             self.strain = judge(&room, before.0, passed, mine, &self.peers);
             self.brink = brink(&room, before.0, passed, mine, &self.peers);
@@ -155,11 +157,16 @@ impl Around {
     /// Is nothing else running in the session that is worth making room for? Not so where that can't be told.
     pub fn alone(&mut self, now: u64, mine: Mine) -> bool {
         // Twice in a moment says nothing of who stands still.
-        if self.surveyed_at != Some(now) && self.may_look(now) {
-            peers::survey(mine.calls, mine.terms, &mut self.peers);
+        if self.session_at != Some(now) && (self.surveyed_at == Some(now) || self.may_look(now)) {
+            self.survey_session(now, mine);
         }
         self.peers.iter().any(|p| p.id == mine.id)
             && !self.peers.iter().any(|p| p.id != mine.id && p.current >= peers::WORTH_KILLING)
+    }
+
+    fn survey_session(&mut self, now: u64, mine: Mine) {
+        peers::survey(mine.calls, mine.terms, &mut self.peers);
+        self.session_at = Some(now);
     }
 
     /// May who else is running be looked at? Then it is.
@@ -221,6 +228,19 @@ mod tests {
         let still = |mib| brink(&room(mib), Some(room(mib)), 20 * MS, of(1), &all);
         assert!(still(23), "the end is near, however slowly it comes");
         assert!(!still(24));
+    }
+
+    #[test]
+    fn whether_it_is_alone_is_asked_of_its_session_though_only_the_pool_was_looked_at() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (calls, terms) = (Dir::open_anywhere(tmp.path()).unwrap(), built_in());
+        let mine = Mine { id: 1, current: 0, fixed: false, calls: &calls, terms: &terms };
+        let mut around = Around::new(Levels::open(&calls, 0));
+        (around.surveyed_at, around.peers) = (Some(7), vec![peer(1, 100, 300)]);
+        assert!(!around.alone(7, mine), "it isn't there any more, as the look finds");
+        around.peers = vec![peer(1, 100, 300)];
+        assert!(around.alone(7, mine), "what has just been found stands");
+        assert!(!around.alone(8, mine));
     }
 
     #[test]
