@@ -184,7 +184,8 @@ class Guest:
     def _start_qemu(self):
         memory = f"{self.options.mem}M"
         busybox, init = (os.path.join(self.folder, name) for name in ("busybox", "init"))
-        arguments = ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.options.cpus), "-m", memory]
+        threads = "single" if self.options.one_thread else "multi"
+        arguments = ["-accel", f"tcg,thread={threads}", "-cpu", "max", "-smp", str(self.options.cpus), "-m", memory]
         arguments += ["-object", f"memory-backend-memfd,id=mem,size={memory},share=on"]
         arguments += ["-M", "q35,memory-backend=mem", "-nodefaults", "-no-user-config", "-display", "none"]
         arguments += ["-no-reboot", "-serial", f"file:{self.folder}/console", "-kernel", self._vmlinux()]

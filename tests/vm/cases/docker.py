@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Docker, containerd and runc: containers that the helper attaches do as without agentsh, and their calls are in leaves."""
+"""Docker, with and without a user namespace, containerd and runc: attached containers do as without agentsh, their calls are in leaves."""
 # kernels: newest
 # mem: 2048
 # timeout: 600
@@ -17,6 +17,8 @@ from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
 
 HELPER = program("agentsh-helper")
 SOCKET, CONTAINERD = f"{PLACE}/docker.sock", f"{PLACE}/containerd.sock"
+# Where a user namespace's root is on the host.
+SUBUIDS = 100000
 # Debian's, not one that somebody has put before it.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": PLACE}
 
@@ -24,12 +26,12 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": PLACE}
 class Docker:
     """Docker's daemon with containerd and runc, on this machine's own cgroups: there is no systemd here."""
 
-    def __init__(self):
+    def __init__(self, *options):
         self.said = f"{PLACE}/dockerd.log"
         containerd = ["containerd", "--address", CONTAINERD, "--root", f"{PLACE}/containerd", "--state", f"{PLACE}/containerd-state"]
         dockerd = ["dockerd", "-H", f"unix://{SOCKET}", "--containerd", CONTAINERD, "--data-root", f"{PLACE}/docker"]
         dockerd += ["--exec-root", f"{PLACE}/docker-exec", "--pidfile", f"{PLACE}/docker.pid", "--storage-driver", "vfs"]
-        dockerd += ["--iptables=false", "--ip6tables=false", "--bridge", "none"]
+        dockerd += ["--iptables=false", "--ip6tables=false", "--bridge", "none", *options]
         self.daemons = []
         for command, socket in ((containerd, CONTAINERD), (dockerd, SOCKET)):
             with open(self.said, "ab") as out:
@@ -64,6 +66,9 @@ class Docker:
         for daemon in reversed(self.daemons):
             daemon.terminate()
             daemon.wait(30)
+        for socket in (SOCKET, CONTAINERD):
+            with contextlib.suppress(OSError):
+                os.unlink(socket)
         for parent in ("docker", "default"):
             # They leave those of their containers behind.
             for folder, _, _ in os.walk(f"/sys/fs/cgroup/{parent}", topdown=False):
@@ -107,12 +112,31 @@ def containerd(root):
     run(*ctr, "task", "delete", "--force", "alone", env=ENVIRONMENT)
 
 
+def remapped(root):
+    """A daemon whose containers have a user namespace: their root is nobody on the host."""
+    for file, line in (("passwd", f"dockremap:x:{SUBUIDS}:{SUBUIDS}::/nonexistent:/usr/sbin/nologin"), ("group", f"dockremap:x:{SUBUIDS}:"),
+                       ("subuid", f"dockremap:{SUBUIDS}:65536"), ("subgid", f"dockremap:{SUBUIDS}:65536")):
+        with open(f"/etc/{file}", "a", encoding="utf-8") as out:
+            out.write(line + "\n")
+    docker = Docker("--userns-remap=default")
+    try:
+        what = "Docker, a user namespace"
+        running = Running(docker, (docker.image("agentsh-remapped", root),), "sh")
+        status = read(f"/proc/{running.pid}/status") or ""
+        report(f"{what}: root in the container is another one outside", f"\nUid:\t{SUBUIDS}\t" in status, status)
+        attached(what, running)
+        everything(what, running)
+        running.end()
+    finally:
+        docker.end()
+
+
 def main():
     """The case."""
     opt()
+    root = busybox()
     docker = Docker()
     try:
-        root = busybox()
         small, large = docker.image("agentsh-busybox", root), docker.image("agentsh-debian", debian())
         running = before_attach(docker, small)
         attached("Docker, busybox without bash", running)
@@ -127,6 +151,7 @@ def main():
         containerd(root)
     finally:
         docker.end()
+    remapped(root)
 
 
 main()

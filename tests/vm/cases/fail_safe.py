@@ -14,97 +14,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from bpf_objects import objects  # noqa: E402
 from sessions import CGROUPS, POOL, PYTHON, equal, event, program, read, report, run, until, write  # noqa: E402
+from under_load import HELPER, PINS, RECOVERY_SECONDS, STATE, TIMEOUT_MS, Load, goes_first, load, nothing_is_left, unload  # noqa: E402
 
-STATE = "/sys/kernel/sched_ext/state"
-PINS = "/sys/fs/bpf/agentsh"
-# Not on 6.18: of two kernels with sched_ext the one where loading takes longer.
-NEWER = "/sys/kernel/sched_ext/root/caps"
-HELPER = program("agentsh-helper")
 CPU1 = "/sys/devices/system/cpu/cpu1/online"
-TIMEOUT_MS = 5000
-# From the stall to the machine's tasks being back with the kernel: the bound of the acceptance line.
-RECOVERY_SECONDS = 6
 LEAVES = 10000
-# How often to load and unload: on the slower of two kernels twice, as it takes seconds each under emulation. By hand,
-# AGENTSH_TEST_ROUNDS=50 has it done so often on either, and all parts on both. Each time the kernel patches its own code while it
-# runs, and emulated processors seem to run into what is being patched: in 50 rounds 7.3 once died at such a place of __schedule.
-ROUNDS, FEW = int(os.environ.get("AGENTSH_TEST_ROUNDS", "10")), 2
-
-# Calls one after another in each of three threads, beside two that use a CPU each; told of on standard output.
-AGENT = r"""
-import json, os, subprocess, sys, threading, time
-agentsh, over = os.environ["CASE_AGENTSH"], threading.Event()
-commands = ["ls / >/dev/null; echo said", "awk 'BEGIN { for (;n<200000;n++); print \"said\" }'", "git --version | sed 's/.*/said/'"]
-def loop(command):
-    while not over.is_set():
-        began = time.monotonic()
-        done = subprocess.run([agentsh, "-c", command], capture_output=True, text=True)
-        print(json.dumps([began, time.monotonic(), done.returncode, done.stdout, done.stderr]), flush=True)
-threads = [threading.Thread(target=loop, args=[command]) for command in commands]
-hogs = [subprocess.Popen([agentsh, "-c", "python3 -c 'while True: pass'"]) for _ in range(2)]
-for thread in threads:
-    thread.start()
-sys.stdin.read()
-over.set()
-for thread in threads:
-    thread.join()
-for hog in hogs:
-    print(json.dumps(hog.poll()), flush=True)
-    hog.kill()
-"""
-
-
-class Load:
-    """An agent that makes calls until `end`."""
-
-    def __init__(self):
-        self.log = f"/tmp/load-{time.monotonic_ns()}"
-        command = [program("agentshctl"), "run", "--session", "load", "--", PYTHON, "-c", AGENT]
-        environment = dict(os.environ, CASE_AGENTSH=program("agentsh"), AGENTSH_LOG="/dev/null")
-        with open(self.log, "w", encoding="utf-8") as out:
-            self.agent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, env=environment)
-        self.goes_on("the calls start")
-
-    def calls(self):
-        """All that have ended."""
-        with open(self.log, encoding="utf-8") as file:
-            return [call for call in map(json.loads, file.read().splitlines()) if isinstance(call, list)]
-
-    def goes_on(self, name):
-        """Are calls made that began after now?"""
-        now = time.monotonic()
-        good = until(lambda: sum(call[0] >= now for call in self.calls()) >= 3, 60)
-        report(name, good, f"{len(self.calls())} calls, none since")
-
-    def end(self):
-        """Ends it and says how it went."""
-        self.agent.stdin.close()
-        self.agent.wait(timeout=60)
-        with open(self.log, encoding="utf-8") as file:
-            hogs = [line for line in map(json.loads, file.read().splitlines()) if not isinstance(line, list)]
-        write(f"{POOL}/load/calls/cgroup.kill", "1")
-        calls = self.calls()
-        took = sorted(call[1] - call[0] for call in calls) or [0]
-        longest, usual = took[-1], took[len(took) // 2]
-        bad = [call for call in calls if call[2:] != [0, "said\n", ""]]
-        print(f"# {len(calls)} calls, half of them within {usual:.1f} s, the longest {longest:.1f} s")
-        report("no call was lost or ended otherwise", calls and not bad, bad[:3])
-        equal("those that never end still ran", hogs, [None, None])
-        # What waits is let go within the watchdog's time; a call is several processes, and the machine may be slow.
-        most = RECOVERY_SECONDS + max(2 * RECOVERY_SECONDS, 4 * usual)
-        report("none was stuck for longer", longest <= most, f"{longest:.1f} s of {most:.1f} s")
-
-
-def load(*options, name="it loads"):
-    """Loads for the whole machine."""
-    done = run(HELPER, "load", "--scheduler", "whole-machine", *options)
-    equal(name, (done.returncode, done.stderr, read(STATE)), (0, "", "enabled"))
-
-
-def unload(name="it unloads"):
-    """And ends it."""
-    done = run(HELPER, "unload")
-    equal(name, (done.returncode, done.stderr, read(STATE), os.path.exists(PINS)), (0, "", "disabled", False))
 
 
 def ended():
@@ -151,21 +64,14 @@ def aborts(calls):
     unload("what was ejected is cleared away")
 
 
-def again_and_again(rounds):
-    """Loading, reloading and unloading under load."""
-    began = time.monotonic()
-    failed = []
-    for _ in range(rounds):
-        for command in (("load", "--scheduler", "whole-machine"), ("unload",)):
-            done = run(HELPER, *command)
-            if done.returncode:
-                failed.append(done.stderr)
-    print(f"# {rounds} times load and unload: {time.monotonic() - began:.0f} s")
-    report(f"{rounds} times load and unload", not failed, failed[:2])
+def reload(calls):
+    """The scheduler is replaced by another one."""
     load()
     done = run(HELPER, "reload", "--timeout-ms", str(TIMEOUT_MS))
     print("# " + "; ".join(done.stdout.splitlines()))
     equal("a reload under load", (done.returncode, done.stderr, read(STATE)), (0, "", "enabled"))
+    calls.goes_on("calls go on after all that")
+    unload()
 
 
 def hotplug(calls):
@@ -332,10 +238,7 @@ def powers():
 
 def main():
     """All of it, one after another, under one load."""
-    # The case itself goes first: what it does competes with the load that it makes.
-    os.mkdir(f"{CGROUPS}/case")
-    write(f"{CGROUPS}/case/cpu.weight", "10000")
-    write(f"{CGROUPS}/case/cgroup.procs", "0")
+    goes_first()
     before = objects()
     refused = run(HELPER, "load", "--scheduler", "partial")
     print("# " + refused.stderr.strip())
@@ -350,11 +253,7 @@ def main():
     else:
         report("with the figure", "% of it" in refused.stderr, refused.stderr)
         under_load()
-    report("no program, map or link is left", until(lambda: objects() == before), (before, objects()))
-    report("and no pin", not os.path.exists(PINS))
-    kernel = run("dmesg").stdout
-    bad = [line for line in kernel.splitlines() if "WARNING" in line or "BUG" in line or "hung" in line]
-    report("the kernel had nothing to complain of", not bad, kernel[-2000:])
+    nothing_is_left(before)
 
 
 def timed(part, *arguments):
@@ -366,24 +265,20 @@ def timed(part, *arguments):
 
 
 def under_load():
-    """The part that has a scheduler. On the newer of two kernels that have one, only what may differ there."""
+    """The part that has a scheduler."""
     calls = Load()
     timed(stall)
     calls.goes_on("calls go on after a stall")
     timed(aborts, calls)
     timed(powers)
-    newer = os.path.exists(NEWER) and "AGENTSH_TEST_ROUNDS" not in os.environ
     calls = timed(nobody_stays, calls)
     timed(hotplug, calls)
-    if not newer:
-        timed(stranger)
-        timed(removed_session, calls)
-        timed(full_map, calls)
-        timed(many_leaves, calls)
+    timed(stranger)
+    timed(removed_session, calls)
+    timed(full_map, calls)
+    timed(many_leaves, calls)
     unload("it unloads under load")
-    timed(again_and_again, FEW if newer else ROUNDS)
-    calls.goes_on("calls go on after all that")
-    unload()
+    timed(reload, calls)
     timed(triggers)
     calls.end()
 
