@@ -130,10 +130,6 @@ void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 	bool own_first = own && (!shared || !before(shared_tag, own_tag));
 	struct task_data *task;
 
-	if (it) {
-		it->is_seen = 1;
-		relay(it);
-	}
 	if (it && param && prev && (prev->scx.flags & scx.task_queued)) {
 		task = data_of(prev);
 		if (task && !is_held(prev, task)) {
@@ -142,7 +138,7 @@ void SCX_OP(dispatch, s32 cpu, struct task_struct *prev)
 			if ((!own && !shared) || !before(own_first ? own_tag : shared_tag, task->tag)) {
 				prev->scx.slice = param->slice_ns;
 				note(prev, task, it);
-				note_call(prev, task, it, cpu);
+				note_call(prev, task, it);
 				return;
 			}
 		}
@@ -198,20 +194,16 @@ void SCX_OP(quiescent, struct task_struct *p, u64 deq_flags)
 void SCX_OP(running, struct task_struct *p)
 {
 	struct task_data *task = data_of(p);
-	s32 cpu = scx_bpf_task_cpu(p);
-	struct cpu_data *it = cpu_at(cpu);
+	struct cpu_data *it = cpu_at(scx_bpf_task_cpu(p));
 
-	if (!it)
-		return;
-	relay(it);
-	if (!task)
+	if (!task || !it)
 		return;
 	it->since = scx_bpf_now();
 	note(p, task, it);
-	note_call(p, task, it, cpu);
+	note_call(p, task, it);
 	/* One that was on its way to this CPU when the hold began. */
 	if (is_held(p, task))
-		scx_bpf_kick_cpu(cpu, scx.kick_preempt);
+		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), scx.kick_preempt);
 }
 
 void SCX_OP(stopping, struct task_struct *p, bool runnable)
@@ -219,14 +211,10 @@ void SCX_OP(stopping, struct task_struct *p, bool runnable)
 	struct task_data *task = data_of(p);
 	struct cpu_data *it = cpu_at(scx_bpf_task_cpu(p));
 
-	if (!it)
+	if (!task || !it)
 		return;
-	relay(it);
 	it->waits = 0;
-	it->runs = 0;
 	it->place = 0;
-	if (!task)
-		return;
 	task->has_turn = false;
 	charge(p, task, it);
 }
@@ -332,10 +320,7 @@ void SCX_OP(cpu_offline, s32 cpu)
 
 	if (it) {
 		it->waits = 0;
-		it->runs = 0;
 		it->is_gone = 1;
-		it->is_seen = 0;
-		it->relays = 0;
 	}
 	hand_over(cpu);
 	let_go_from(cpu);

@@ -18,8 +18,6 @@
 /* What couldn't be stopped is asked so soon again, and then after twice the time each time, so often. */
 #define AGAIN_NS   50000ULL
 #define AGAIN_MOST 6
-/* Another CPU is asked so often to stop what reads under RCU, which takes microseconds. */
-#define ASKS_MOST 4
 
 struct hold_timer {
 	struct bpf_timer timer;
@@ -114,75 +112,8 @@ static __always_inline u64 again_after(u32 kicks)
 	return AGAIN_NS << (kicks < AGAIN_MOST ? kicks : AGAIN_MOST);
 }
 
-/* Stops whoever else runs of a call that is held from now on. */
-static __noinline int stop_others(u32 me, u32 place)
-{
-	u32 cpu;
-
-	bpf_for (cpu, 0, nr_cpus) {
-		struct cpu_data *it = cpu_at(cpu);
-
-		if (it && cpu != me && it->place == place && !it->has_turn)
-			scx_bpf_kick_cpu(cpu, scx.kick_preempt);
-	}
-	return 0;
-}
-
-/* How good a CPU is for stopping another one: who does nothing, who runs the same call and is stopped anyway,
- * or whose task may be asked to give way. 0 for who can't or mustn't be asked. */
-static __always_inline u32 fitness(struct cpu_data *it, u32 place)
-{
-	if (!it->is_seen || it->is_gone || it->relays)
-		return 0;
-	if (!it->runs)
-		return 2;
-	if (it->has_turn || !it->waits)
-		return 0;
-	return it->place == place ? 3 : 1;
-}
-
-/*
- * Has another CPU stop this one in a moment: who charges can't be stopped by the program that sees it, as the
- * kernel runs that under RCU, and a timer of some microseconds may come late, in a virtual machine by
- * milliseconds. To another CPU and back depends on nobody else.
- */
-static __noinline bool stop_by_another(u32 me, u32 place)
-{
-	u32 cpu, found = 0, best = 0;
-	struct cpu_data *it;
-
-	bpf_for (cpu, 0, nr_cpus) {
-		u32 fit;
-
-		it = cpu_at(cpu);
-		fit = it && cpu != me ? fitness(it, place) : 0;
-		if (fit > best) {
-			best = fit;
-			found = cpu;
-		}
-	}
-	it = cpu_at(found);
-	if (!best || !it)
-		return false;
-	it->relays = me + 1;
-	scx_bpf_kick_cpu(found, scx.kick_preempt);
-	return true;
-}
-
-/* A CPU has come to the scheduler: it stops the one that has asked for that. */
-static __always_inline void relay(struct cpu_data *it)
-{
-	u32 asked = it->relays;
-
-	if (!asked)
-		return;
-	it->relays = 0;
-	scx_bpf_kick_cpu(asked - 1, scx.kick_preempt);
-}
-
 /* Notes whose call a CPU runs from now on. */
-static __always_inline void note_call(struct task_struct *p, struct task_data *task, struct cpu_data *it,
-				      u32 cpu)
+static __always_inline void note_call(struct task_struct *p, struct task_data *task, struct cpu_data *it)
 {
 	struct hold_params *param = holding();
 	struct live_call *call;
@@ -195,18 +126,11 @@ static __always_inline void note_call(struct task_struct *p, struct task_data *t
 	it->kick_after = 0;
 	if (!call || !call->held_since || !param || !must_run(p)) {
 		it->kicks = 0;
-		it->asks = 0;
 		return;
 	}
 	/* What runs in spite of a hold has to. What reads under RCU has mostly done so in a moment, and
 	 * charges on when it has. */
-	if (has_to_end(p)) {
-		it->kick_after = bpf_ktime_get_ns() + param->tick_ns;
-		return;
-	}
-	it->kick_after = bpf_ktime_get_ns() + again_after(it->kicks);
-	if (it->asks < ASKS_MOST && param->mode == HOLD_ON && !task->has_turn && stop_by_another(cpu, place))
-		it->asks++;
+	it->kick_after = bpf_ktime_get_ns() + (has_to_end(p) ? param->tick_ns : again_after(it->kicks));
 }
 
 /* Brings the timer's next tick near, so that it finds the task that charges outside of this program, which
@@ -262,26 +186,24 @@ static __always_inline void release(struct live_call *call)
 		episode->ended_ns = now;
 }
 
-/* Begins a hold: whoever runs of the call is stopped at its next chance. False if another one has begun it,
- * or the call has ended. */
-static __always_inline bool hold(struct live_call *call, u32 crosser)
+/* Begins a hold: whoever runs of the call is stopped at its next chance. */
+static __always_inline void hold(struct live_call *call, u32 crosser)
 {
 	u64 now = bpf_ktime_get_ns(), id = call->cgroup_id, began = call->began_ns;
 	struct hold_totals *all = totals();
 
 	if (!id || __sync_val_compare_and_swap(&call->held_since, 0, now))
-		return false;
+		return;
 	__sync_fetch_and_add(&holds_now, 1);
 	if (all)
 		__sync_fetch_and_add(&all->now, 1);
 	/* It may have ended meanwhile, and even another one begun in its place. */
 	if (call->cgroup_id != id || call->began_ns != began) {
 		release(call);
-		return false;
+		return;
 	}
 	record_hold(call, now, crosser);
 	tick_soon();
-	return true;
 }
 
 /* What was charged in spite of the hold. */
@@ -297,23 +219,6 @@ static __always_inline void record_charge(struct live_call *call, u64 pages, u32
 	episode->last_ran_ns = now;
 }
 
-/* Stops the task that has just charged in spite of a hold, or has begun it: a turn ends with that. */
-static __always_inline void stop_this(struct task_struct *p, struct task_data *task, u32 cpu, u32 place)
-{
-	struct hold_params *param = holding();
-	struct cpu_data *it = cpu_at(cpu);
-
-	task->has_turn = false;
-	if (!it || !param || has_to_end(p))
-		return;
-	it->has_turn = false;
-	it->kick_after = 0;
-	if (param->mode != HOLD_ON)
-		return;
-	tick_soon();
-	stop_by_another(cpu, place);
-}
-
 /* Called once for every 64 pages or so that a cgroup takes: its tasks keep a small stock of charged pages. */
 SEC("fentry/page_counter_try_charge")
 int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
@@ -323,7 +228,8 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	struct hold_params *param = holding();
 	struct task_data *task;
 	struct live_call *call;
-	u32 place = 0, cpu = bpf_get_smp_processor_id();
+	struct cpu_data *it;
+	u32 place = 0;
 
 	if (!is_running || !calls_most || !param || param->mode == HOLD_OFF)
 		return 0;
@@ -338,13 +244,22 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	if (memcg != call->memcg && parent_of(memcg) != call->memcg)
 		return 0;
 	note_usage(call, param, usage_of(call->memcg));
-	if (call->held_since)
+	if (call->held_since) {
 		record_charge(call, pages, p->pid);
-	else if ((p->flags & PF_EXITING) || !is_short(place, 0))
+		task->has_turn = false;
+		if (has_to_end(p))
+			return 0;
+		it = cpu_at(bpf_get_smp_processor_id());
+		if (it) {
+			it->has_turn = false;
+			it->kick_after = 0;
+		}
+		if (param->mode == HOLD_ON)
+			tick_soon();
 		return 0;
-	else if (hold(call, p->pid) && param->mode == HOLD_ON)
-		stop_others(cpu, place);
-	stop_this(p, task, cpu, place);
+	}
+	if (!(p->flags & PF_EXITING) && is_short(place, 0))
+		hold(call, p->pid);
 	return 0;
 }
 

@@ -49,11 +49,6 @@ struct cpu_data {
 	u64 kick_after;
 	u32 kicks;
 	u32 is_gone; /* offline, or about to be */
-	u32 is_seen; /* has come to the scheduler since it is there */
-	u32 runs;    /* 1 while a task of ours does */
-	/* The CPU that this one stops when it next comes to the scheduler, and one more; and how often it has
-	 * asked another one to do that for it. */
-	u32 relays, asks;
 };
 
 struct {
@@ -190,5 +185,4 @@ static __always_inline void note(struct task_struct *p, struct task_data *task, 
 	it->share = group_share(task->group);
 	it->queue = task->queue;
 	it->waits = !(p->flags & PF_KTHREAD);
-	it->runs = 1;
 }
