@@ -163,11 +163,17 @@ pub fn started(name: &[u8], program: &'static CStr, args: Args) -> (&'static CSt
     if is_plain_script(program) {
         return (SHELL, args.behind(&[SHELL, program]));
     }
-    let by_word = args.get(0).is_some_and(|argv0| !argv0.to_bytes().contains(&b'/'));
-    if by_word && is_one_of(FIND_THEMSELVES, name) {
+    if is_one_of(FIND_THEMSELVES, name) && args.get(0).is_some_and(leads_to_us) {
         return (program, args.behind(&[program]));
     }
     (program, args)
+}
+
+/// Would a program that looks for itself by this argv\[0\] find the shim? By a word it does, and by the shim's own path, which
+/// `command -v` tells; the path of another program means that one.
+fn leads_to_us(argv0: &CStr) -> bool {
+    let path = argv0.to_bytes();
+    !path.contains(&b'/') || note::inspect(Path::new(OsStr::from_bytes(path))).program == Program::Ourselves
 }
 
 /// A text file without `#!`, which the kernel refuses; as bash tells it, by its first line.

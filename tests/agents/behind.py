@@ -244,10 +244,15 @@ def _copies(scene: Scene) -> list[str]:
 def _virtual_environment(scene: Scene) -> list[str]:
     venv = f"{scene.stage.folder}/venv"
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", venv], check=True, timeout=GUARD, env=scene.stage.environment)
-    path = f"{scene.shims}:{venv}/bin:/usr/bin:/bin"
-    scene.forget()
-    seen = scene.run(f"{scene.shims}/python3", "-c", "import sys; print(sys.prefix, sys.executable)", env=scene.environment(PATH=path))
-    return scene.logged("python3", 0) + ([] if seen.stdout.decode() == f"{venv} {venv}/bin/python3\n" else [f"{seen}"])
+    environment, faults = scene.environment(PATH=f"{scene.shims}:{venv}/bin:/usr/bin:/bin"), []
+    # By its name, by the path that `command -v` tells, and by one that means another program, which it is to believe.
+    for argv0, found in (("python3", f"{venv}/bin/python3"), (f"{scene.shims}/python3", f"{venv}/bin/python3"),
+                         ("/usr/bin/python3", "/usr/bin/python3")):
+        scene.forget()
+        seen = scene.run(f"{scene.shims}/python3", "-c", "import sys; print(sys.prefix, sys.executable)", argv0=argv0, env=environment)
+        expected = f"{os.path.dirname(os.path.dirname(found))} {found}\n"
+        faults += scene.logged("python3", 0) + ([] if seen.stdout.decode() == expected else [f"as {argv0}: {seen}"])
+    return faults
 
 
 @case("AGENTSH_OFF=1 leaves the tool alone")

@@ -170,17 +170,20 @@ case a in a) echo case;; esac; echo $-
 """
 
 
-def _install_hook(scene: Scene) -> str:
-    """As install.sh lays it out."""
-    prefix = f"{scene.stage.folder}/installed"
+def lay_out_hook(prefix: str, *programs: str) -> str:
+    """As install.sh lays it out; the hook's path."""
     if not os.path.isdir(prefix):
         for folder in ("bin", "share"):
             os.makedirs(f"{prefix}/{folder}")
-        for program in (scene.launcher, scene.ctl):
+        for program in programs:
             os.symlink(program, f"{prefix}/bin/{os.path.basename(program)}")
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         os.symlink(f"{root}/shims/hook.bash", f"{prefix}/share/hook.bash")
     return f"{prefix}/share/hook.bash"
+
+
+def _install_hook(scene: Scene) -> str:
+    return lay_out_hook(f"{scene.stage.folder}/installed", scene.launcher, scene.ctl)
 
 
 def unseen(scene: Scene) -> list[str]:
