@@ -24,6 +24,15 @@ class Client:
     cut_is_logged = True
     # Which of its argument names stand for what a step may ask for.
     arguments: dict[str, str] = {}
+    # Does it take the first bash in PATH?
+    by_path = False
+    # Can it put a command aside, and go on, among others that it waits for?
+    sets_aside = False
+    # What differs from run to run in what it adds to a result, and what stands for that.
+    varies: tuple[tuple[str, str], ...] = ()
+    # What it doesn't run as it is given, or not tell of, and what does the same for it: in the commands, and in what results must tell.
+    asked: dict[str, str] = {}
+    told: dict[str, str] = {}
 
     def installed(self) -> str | None:
         """The program, if it is there."""
