@@ -192,8 +192,8 @@ class Opencode(Client):
         with open(f"{home}/opencode.json", "w", encoding="ascii") as file:
             json.dump(settings, file)
         return [self.installed(), "run", TASK], {
-            "OPENCODE_CONFIG": f"{home}/opencode.json", "SHELL": shell, "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1",
-            "OPENCODE_DISABLE_LSP_DOWNLOAD": "1", "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+            "OPENCODE_CONFIG": f"{home}/opencode.json", "SHELL": shell, "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1", "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
             # For plugins, of which there are none, it looks in npm's registry at each start.
             "npm_config_offline": "true",
         }, {}
