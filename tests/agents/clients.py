@@ -1,5 +1,6 @@
 """Real agents: how each is installed, started against a model of ours, and given a shell."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,15 @@ class Client:
     cut_is_logged = True
     # Which of its argument names stand for what a step may ask for.
     arguments: dict[str, str] = {}
+    # Does it take the first bash in PATH?
+    by_path = False
+    # Can it put a command aside, and go on, among others that it waits for?
+    sets_aside = False
+    # What differs from run to run in what it adds to a result, and what stands for that.
+    varies: tuple[tuple[str, str], ...] = ()
+    # What it doesn't run as it is given, or not tell of, and what does the same for it: in the commands, and in what results must tell.
+    asked: dict[str, str] = {}
+    told: dict[str, str] = {}
 
     def installed(self) -> str | None:
         """The program, if it is there."""
@@ -120,4 +130,75 @@ class Mini(Client):
         }, mounts
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Claude(), ClaudeInBackground(), Codex(), Mini())}
+class Gemini(Client):
+    """Gemini CLI takes the first bash in PATH, whatever SHELL says."""
+
+    name, folder, package = "gemini", "gemini", "@google/gemini-cli"
+    program = "node_modules/.bin/gemini"
+    tool, command = "run_shell_command", "command"
+    # No argument says how long a command may take: there is a setting for how long one may be silent.
+    arguments = {"background": "is_background"}
+    by_path = sets_aside = True
+    varies = ((r"PIDs: \d+", "PIDs: @"), (r"(line \d+): +\d+ (Killed|Terminated)", r"\1: @ \2"), (r"/session-[\w-]+/", "/session-@/"))
+    # It runs nothing that has `, $( or $(( in it, be it quoted, and takes `sh -c` away where a command begins with that.
+    asked = {"`here`": "'here'", "echo $((6 * 7))": "let n=6*7; echo $n", "sh -c 'kill": "command sh -c 'kill"}
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """argv, environment, and what is to be mounted where."""
+        os.mkdir(f"{home}/.gemini")
+        settings = {
+            "general": {"enableAutoUpdate": False},
+            "privacy": {"usageStatisticsEnabled": False},
+            "security": {"auth": {"selectedType": "gemini-api-key"}},
+            "tools": {"shell": {"inactivityTimeout": 10}},
+        }
+        with open(f"{home}/.gemini/settings.json", "w", encoding="ascii") as file:
+            json.dump(settings, file)
+        return [self.installed(), "-m", "gemini-2.5-pro", "--approval-mode", "yolo", "-p", TASK], {
+            "GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": url, "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            # It starts itself once more otherwise, with other options for its heap.
+            "GEMINI_CLI_NO_RELAUNCH": "true",
+        }, {}
+
+
+class Opencode(Client):
+    """opencode takes the shell in SHELL."""
+
+    name, folder, package = "opencode", "opencode", "opencode-ai"
+    program = "node_modules/.bin/opencode"
+    tool, command = "bash", "command"
+    arguments = {"timeout_ms": "timeout"}
+    # With plain bash too: of more than 100 kB it keeps the last pieces, as they came out of the pipe, which is another text each time;
+    # and while it writes a long output to a file of its own, it doesn't read what comes just before the command's end.
+    asked = {"head -c 300000 /dev/zero | tr '\\0' x; echo; seq 3": "head -c 80000 /dev/zero | tr '\\0' x | fold; echo; seq 3; sleep 0.5"}
+    # Its model isn't told the exit status.
+    told = {"127": "not found"}
+
+    def call(self, command: str, **wishes) -> tuple[str, dict]:
+        """It wants to be told what a command is for."""
+        tool, arguments = super().call(command, **wishes)
+        return tool, arguments | {"description": "A step"}
+
+    def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
+        """argv, environment, and what is to be mounted where."""
+        model = {"name": "Scripted", "tool_call": True, "limit": {"context": 1000000, "output": 8000}}
+        settings = {
+            "provider": {"local": {
+                "npm": "@ai-sdk/openai-compatible", "name": "Local", "models": {"scripted": model},
+                "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
+            }},
+            "model": "local/scripted", "small_model": "local/scripted", "permission": {"*": "allow"},
+        }
+        with open(f"{home}/opencode.json", "w", encoding="ascii") as file:
+            json.dump(settings, file)
+        return [self.installed(), "run", TASK], {
+            "OPENCODE_CONFIG": f"{home}/opencode.json", "SHELL": shell, "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1", "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+            # For plugins, of which there are none, it looks in npm's registry at each start.
+            "npm_config_offline": "true",
+        }, {}
+
+
+CLIENTS: dict[str, Client] = {
+    client.name: client for client in (Claude(), ClaudeInBackground(), Codex(), Mini(), Gemini(), Opencode())
+}

@@ -28,6 +28,9 @@ VARIES = (
     (re.compile(r"saved to: \S+"), "saved to: @"),
 )
 
+# The process of the command that is to be aborted.
+AT_WORK = "\0".join(ABORTED.split()[-2:]).encode()
+
 
 @dataclass
 class Told:
@@ -76,7 +79,8 @@ class Conversation(threading.Thread):
         argv, more, mounts = self.client.start(model.url, self.shell, self.home)
         environment = {**self.stage.environment, "HOME": self.home, "AGENTSH_LOG": f"{self.folder}/calls.jsonl", "TERM": "dumb", "AGENTSH_POLICY": self.policy,
                        "AGENTSH_REAL_SHELL": f"{self.stage.folder}/real/{'sh' if 'sh' in map(os.path.basename, mounts.values()) else 'bash'}",
-                       "PATH": f"{os.path.dirname(shutil.which('node') or '/usr/bin/node')}:/usr/local/bin:/usr/bin:/bin", **more}
+                       "PATH": ":".join([*([os.path.dirname(self.shell)] if self.client.by_path else []),
+                                         os.path.dirname(shutil.which("node") or "/usr/bin/node"), "/usr/local/bin:/usr/bin:/bin"]), **more}
         environment.update([self.mark.split("=")])
         with open(f"{self.folder}/client.log", "wb") as output:
             process = subprocess.Popen(argv, cwd=self.work, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -84,7 +88,7 @@ class Conversation(threading.Thread):
             end = time.monotonic() + self.guard
             aborted = not any(step.command == ABORTED for step in self.steps)
             while process.poll() is None and time.monotonic() < end:
-                if not aborted and script.asked.is_set() and self._processes(b"sleep\0" + ABORTED.split()[-1].encode()):
+                if not aborted and script.asked.is_set() and self._processes(AT_WORK):
                     process.send_signal(signal.SIGINT)
                     aborted = True
                 time.sleep(0.05)
@@ -135,6 +139,12 @@ class Conversation(threading.Thread):
         return [pid for pid, command in self._all() if word.decode() in command]
 
     def _end_all(self) -> None:
+        # What was aborted and lives on is ended softly, so that it has its line in the log; all the rest by force.
+        end = time.monotonic() + 5
+        for pid in self._processes(AT_WORK):
+            os.kill(pid, signal.SIGTERM)
+        while self._processes(ABORTED.encode()) and time.monotonic() < end:
+            time.sleep(0.05)
         end = time.monotonic() + 20
         while (left := self._all()) and time.monotonic() < end:
             for pid, _ in left:
@@ -147,6 +157,6 @@ class Conversation(threading.Thread):
     def _plain(self, result: str) -> str:
         for own, token in ((self.work, "@WORK@"), (self.home, "@HOME@"), (self.folder, "@DIR@"), (self.shell, "@SHELL@")):
             result = result.replace(own, token)
-        for pattern, token in VARIES:
-            result = pattern.sub(token, result)
+        for pattern, token in (*VARIES, *self.client.varies):
+            result = re.sub(pattern, token, result)
         return result

@@ -1,4 +1,4 @@
-"""A model that follows a script: speaks the three protocols that coding agents speak, and keeps what they answer.
+"""A model that follows a script: speaks the four protocols that coding agents speak, and keeps what they answer.
 
 It keeps no state of the conversation: how far it is, is read off each request, by counting the results of tools in it.
 """
@@ -81,17 +81,54 @@ def responses(script: Script, request: dict) -> tuple[str, bytes]:
 
 
 def completions(script: Script, request: dict) -> tuple[str, bytes]:
-    """OpenAI's chat completions, whole answers only."""
+    """OpenAI's chat completions."""
     results = [text_of(message["content"]) for message in request["messages"] if message["role"] == "tool"]
-    call = script.next(results)
+    # opencode asks for a title too, without tools.
+    has_tool = any(tool["function"]["name"] == script.calls[0][0] for tool in request.get("tools") or [])
+    call = script.next(results) if has_tool else None
     message = {"role": "assistant", "content": "Next."}
     if call:
         function = {"name": call[0], "arguments": json.dumps(call[1])}
-        message["tool_calls"] = [{"id": f"call_{len(results):03}", "type": "function", "function": function}]
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if call else "stop"}
+        message["tool_calls"] = [{"index": 0, "id": f"call_{len(results):03}", "type": "function", "function": function}]
+    reason = "tool_calls" if call else "stop"
     usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
-    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": request["model"], "choices": [choice], "usage": usage}
-    return "application/json", json.dumps(answer).encode()
+    head = {"id": "chatcmpl-1", "created": 0, "model": request["model"]}
+    if not request.get("stream"):
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        return "application/json", json.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    head["object"] = "chat.completion.chunk"
+    return "text/event-stream", data([
+        {**head, "choices": [{"index": 0, "delta": message, "finish_reason": None}]},
+        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": usage},
+    ]) + b"data: [DONE]\n\n"
+
+
+def content(script: Script, request: dict) -> dict:
+    """An answer of Gemini's API."""
+    parts = [part for turn in request["contents"] for part in turn.get("parts", [])]
+    responses_ = [part["functionResponse"]["response"] for part in parts if "functionResponse" in part]
+    results = [text_of(response.get("output", response)) for response in responses_]
+    declared = [each["name"] for tool in request.get("tools", []) for each in tool.get("functionDeclarations", [])]
+    call = script.next(results) if script.calls[0][0] in declared else None
+    part = {"functionCall": {"id": f"call_{len(results):03}", "name": call[0], "args": call[1]}} if call else {"text": "Done."}
+    candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 10, "totalTokenCount": 20}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted", "responseId": f"response_{len(results):03}"}
+
+
+def generated(script: Script, request: dict) -> tuple[str, bytes]:
+    """Gemini's generateContent."""
+    return "application/json", json.dumps(content(script, request)).encode()
+
+
+def generated_stream(script: Script, request: dict) -> tuple[str, bytes]:
+    """Gemini's streamGenerateContent."""
+    return "text/event-stream", data([content(script, request)])
+
+
+def counted(_script: Script, _request: dict) -> tuple[str, bytes]:
+    """Gemini's countTokens."""
+    return "application/json", b'{"totalTokens": 10}'
 
 
 def events(sequence: list[dict]) -> bytes:
@@ -99,7 +136,16 @@ def events(sequence: list[dict]) -> bytes:
     return b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in sequence)
 
 
-PROTOCOLS = {"/v1/messages": messages, "/v1/responses": responses, "/v1/chat/completions": completions}
+def data(sequence: list[dict]) -> bytes:
+    """Server-sent events without names."""
+    return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in sequence)
+
+
+# Gemini's by what its paths end in: /v1beta/models/NAME:METHOD.
+PROTOCOLS = {
+    "/v1/messages": messages, "/v1/responses": responses, "/v1/chat/completions": completions,
+    "generateContent": generated, "streamGenerateContent": generated_stream, "countTokens": counted,
+}
 
 
 class Model:
@@ -113,7 +159,7 @@ class Model:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                protocol = PROTOCOLS.get(self.path.split("?")[0])
+                protocol = PROTOCOLS.get(self.path.split("?")[0].rsplit(":", 1)[-1])
                 if protocol is None:
                     return self._send(404, "application/json", b"{}")
                 try:

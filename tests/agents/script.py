@@ -1,11 +1,11 @@
 """What the scripted model asks the agents to run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clients import Client
 
-# A command that is still at work when the agent is interrupted.
-ABORTED = "sleep 57"
+# A command that is still at work when the agent is interrupted; its last words are then a process.
+ABORTED = "echo waiting; sleep 57"
 
 
 @dataclass
@@ -63,5 +63,12 @@ OOM = [
 
 
 def steps(client: Client) -> list[Step]:
-    """What a client is to do."""
-    return BACKGROUND if client.has_background else [*COMMON, CUT, LAST]
+    """What a client is to do, in words that it takes."""
+    asked = BACKGROUND if client.has_background else [*COMMON, *(BACKGROUND[:2] if client.sets_aside else []), CUT, LAST]
+    return [replace(step, command=_worded(step.command, client.asked), tells=_worded(step.tells, client.told)) for step in asked]
+
+
+def _worded(text: str, words: dict[str, str]) -> str:
+    for own, its in words.items():
+        text = text.replace(own, its)
+    return text
