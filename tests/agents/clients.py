@@ -175,9 +175,9 @@ class Opencode(Client):
     told = {"127": "not found"}
 
     def call(self, command: str, **wishes) -> tuple[str, dict]:
-        """It wants to be told what a command is for."""
+        """No more than a minute: that a signal has ended a shell, plain bash or ours, it only sees when the time given is over."""
         tool, arguments = super().call(command, **wishes)
-        return tool, arguments | {"description": "A step"}
+        return tool, arguments | ({"timeout": min(arguments["timeout"], 60_000)} if "timeout" in arguments else {})
 
     def start(self, url: str, shell: str, home: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
         """argv, environment, and what is to be mounted where."""
