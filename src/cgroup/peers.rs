@@ -98,7 +98,7 @@ const MIB: u64 = 1 << 20;
 /// build on eight of them, one part in eight is one that waits.
 const STANDS: u64 = 8;
 /// Charges go by so much, in bytes.
-const STOCK: u64 = 256 << 10;
+pub const STOCK: u64 = 256 << 10;
 /// Sessions of a pool that are looked at.
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
