@@ -5,7 +5,6 @@
 //! than what is left, and slowed there whatever it needs.) Pure.
 
 use super::pace::at_rate;
-use super::peers::STOCK;
 use super::sample::Sample;
 
 const MS: u64 = 1_000_000;
@@ -41,10 +40,8 @@ struct On {
     /// When that was, and when there last was somebody to wait for, in ns.
     since: u64,
     brink_at: u64,
-    /// For how long it had stood still at the last look, in µs (none at the first: what was known before may be of long ago), and
-    /// for how many ns it has done so at this high: what it sleeps off below that shows nobody that it is in want.
+    /// For how long it had stood still at the first look after that, in µs: what was known before may be of long ago.
     stalled_us: Option<u64>,
-    stood: u64,
     /// memory.high now, and what it was before.
     high: u64,
     before: Option<u64>,
@@ -96,24 +93,20 @@ impl Brake {
                 return Hold::No;
             }
             let (since, brink_at) = (sample.now, sample.now);
-            self.on = Some(On { since, brink_at, stalled_us: None, stood: 0, high: here, before: high });
+            self.on = Some(On { since, brink_at, stalled_us: None, high: here, before: high });
             return Hold::At(here);
         };
         if sample.brink {
             on.brink_at = sample.now;
         }
         let here = here.min(on.before.unwrap_or(u64::MAX));
+        on.stalled_us = on.stalled_us.or(sample.stalled_us);
         let stood = match (sample.stalled_us, on.stalled_us) {
-            (Some(now), Some(before)) if sample.current.saturating_add(STOCK) >= on.high => {
-                now.saturating_sub(before).saturating_mul(1000)
-            }
-            (Some(_), _) => 0,
+            (Some(now), Some(before)) => now.saturating_sub(before).saturating_mul(1000),
             // Without PSI all of the time counts.
-            (None, _) => (sample.now - on.since).saturating_sub(on.stood),
+            _ => sample.now - on.since,
         };
-        on.stood = on.stood.saturating_add(stood);
-        on.stalled_us = sample.stalled_us.or(on.stalled_us);
-        let over = on.stood >= self.longest;
+        let over = stood >= self.longest;
         if over || enough || sample.now - on.brink_at >= ALONE {
             if over {
                 self.not_before = sample.now + PAUSE;
@@ -193,18 +186,6 @@ mod tests {
         assert_eq!(brake.step(&at(0, 4, true), 0, None), Hold::At(441 * MIB));
         let crept = Sample { current: 454 * MIB, ..at(20, 0, true) };
         assert_eq!(brake.step(&crept, 0, None), Hold::Still);
-    }
-
-    #[test]
-    fn what_it_sleeps_off_below_its_high_does_not_count() {
-        let mut brake = brake();
-        assert_eq!(brake.step(&at(0, 13, true), 0, None), Hold::At(450 * MIB));
-        let below = |ms, stalled_ms| Sample { current: 449 * MIB, ..stalled(ms, 14, stalled_ms) };
-        assert_eq!(brake.step(&below(20, 100), 0, None), Hold::Still);
-        assert_eq!(brake.step(&below(2_000, 2_000), 0, None), Hold::Still, "the others don't see it in want");
-        assert_eq!(brake.step(&stalled(2_020, 13, 2_020), 0, None), Hold::Still);
-        assert_eq!(brake.step(&stalled(2_800, 13, 1_999 + LONGEST), 0, None), Hold::Still);
-        assert_eq!(brake.step(&stalled(2_820, 13, 2_000 + LONGEST), 0, None), Hold::Off(None));
     }
 
     #[test]

@@ -97,8 +97,6 @@ const MIB: u64 = 1 << 20;
 /// What stalled for one part in so many of the time stands still. The kernel takes a mean over the CPUs that are busy: of a
 /// build on eight of them, one part in eight is one that waits.
 const STANDS: u64 = 8;
-/// Charges go by so much, in bytes.
-pub const STOCK: u64 = 256 << 10;
 /// Sessions of a pool that are looked at.
 const SESSIONS: usize = 128;
 /// Killing anything smaller, in bytes, would help nobody; nor does it need much.
@@ -188,23 +186,13 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
         if leaf.populated() == Ok(true) {
             let peer = look(&leaf, terms, before).map(|peer| Peer { session, ..peer });
             let peer = peer.map(|peer| peer.since(before, boottime(), terms));
-            let stands = |peer: &Peer| unattended || peer.stands && is_at_high(&leaf, peer);
-            found.extend(peer.map(|peer| Peer { stands: stands(&peer), ..peer }));
+            found.extend(peer.map(|peer| Peer { stands: peer.stands || unattended, ..peer }));
         }
     }
     // What a call needs is of its own session.
     depends::lift(&mut found[first..]);
     for theirs in sessions {
         add_of(&theirs, session, terms, before, found);
-    }
-}
-
-/// Is it memory.high that a call stands still at? One that rushed into it sleeps on, for as long as the kernel has reckoned, when
-/// the brake has long let it go: it is in no want then. Without PSI, or where it can't be read, it may well.
-fn is_at_high(leaf: &Dir, peer: &Peer) -> bool {
-    match (peer.stalled_us, leaf.read_max("memory.high")) {
-        (Some(_), Ok(high)) => high.is_some_and(|high| peer.current.saturating_add(STOCK) >= high),
-        _ => true,
     }
 }
 
@@ -290,20 +278,6 @@ mod tests {
         let unknown = Peer { stalled_us: None, ..peer(1, 300, 200) };
         assert!(unknown.since(&[], 1, &built_in()).stands, "without PSI nobody knows");
         assert!(!unknown.since(&[first], 1, &built_in()).stands, "it only couldn't be read");
-    }
-
-    #[test]
-    fn who_stands_still_below_its_high_sleeps_off_a_penalty_and_is_in_no_want() {
-        let tmp = tempfile::tempdir().unwrap();
-        let leaf = Dir::open_anywhere(tmp.path()).unwrap();
-        let at = |high: &str| {
-            std::fs::write(tmp.path().join("memory.high"), high).unwrap();
-            is_at_high(&leaf, &peer(1, 300, 200))
-        };
-        assert!(is_at_high(&leaf, &peer(1, 300, 200)), "where that can't be read it may well");
-        assert!(at(&(199 * MIB).to_string()) && at(&(200 * MIB + STOCK).to_string()));
-        assert!(!at(&(201 * MIB).to_string()) && !at("max"));
-        assert!(is_at_high(&leaf, &Peer { stalled_us: None, ..peer(1, 300, 200) }), "without PSI too");
     }
 
     #[test]
