@@ -6,10 +6,11 @@
 
 use super::pace::at_rate;
 use super::sample::Sample;
+use super::strain::VERGE;
 
 const MS: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
-/// It is let stand still for so much longer than others are let be critical (policy: holding): that it does is seen after 125 ms
+/// It is let stand still at the end for so much longer than others are let be critical (policy: holding): that it does is seen after 125 ms
 /// at the latest, a look is 20 ms late, and 150 ms after a kill the memory is back.
 const BEYOND_CRITICAL: u64 = 400 * MS;
 /// And after that it isn't stopped again for so long: whatever happens then isn't helped by waiting.
@@ -37,10 +38,12 @@ pub struct Brake {
 
 #[derive(Clone, Copy, Debug)]
 struct On {
-    /// When that was, and when there last was somebody to wait for, in ns.
-    since: u64,
+    /// When there last was somebody to wait for, in ns.
     brink_at: u64,
-    /// For how long it had stood still at the first look after that, in µs: what was known before may be of long ago.
+    /// For how long it has stood still at the very end, in ns: what it sleeps off elsewhere is no sign of want.
+    stood: u64,
+    /// When it was last looked at, and for how long it had stood still then, in µs; what was known before may be of long ago.
+    looked_at: u64,
     stalled_us: Option<u64>,
     /// memory.high now, and what it was before.
     high: u64,
@@ -92,21 +95,25 @@ impl Brake {
             if !may || enough || high.is_some_and(|high| high <= here) {
                 return Hold::No;
             }
-            let (since, brink_at) = (sample.now, sample.now);
-            self.on = Some(On { since, brink_at, stalled_us: None, high: here, before: high });
+            let brink_at = sample.now;
+            let (looked_at, stalled_us) = (sample.now, None);
+            self.on = Some(On { stood: 0, looked_at, stalled_us, brink_at, high: here, before: high });
             return Hold::At(here);
         };
         if sample.brink {
             on.brink_at = sample.now;
         }
         let here = here.min(on.before.unwrap_or(u64::MAX));
-        on.stalled_us = on.stalled_us.or(sample.stalled_us);
-        let stood = match (sample.stalled_us, on.stalled_us) {
-            (Some(now), Some(before)) => now.saturating_sub(before).saturating_mul(1000),
-            // Without PSI all of the time counts.
-            _ => sample.now - on.since,
-        };
-        let over = stood >= self.longest;
+        if left < VERGE {
+            on.stood += match (sample.stalled_us, on.stalled_us) {
+                (Some(now), Some(before)) => now.saturating_sub(before).saturating_mul(1000),
+                (Some(_), None) => 0,
+                // Without PSI all of the time counts.
+                (None, _) => sample.now - on.looked_at,
+            };
+        }
+        (on.looked_at, on.stalled_us) = (sample.now, sample.stalled_us);
+        let over = on.stood >= self.longest;
         if over || enough || sample.now - on.brink_at >= ALONE {
             if over {
                 self.not_before = sample.now + PAUSE;
@@ -191,14 +198,25 @@ mod tests {
     #[test]
     fn it_stands_still_no_longer_than_others_take_to_be_ended_and_not_again_at_once() {
         let mut brake = brake();
-        assert_eq!(brake.step(&at(0, 13, true), 0, None), Hold::At(450 * MIB));
-        assert_eq!(brake.step(&stalled(20, 13, 9_000), 0, None), Hold::Still, "that was before");
-        let needs_no_more = brake.step(&stalled(5_000, 13, 9_000), 0, None);
+        assert_eq!(brake.step(&at(0, 5, true), 0, None), Hold::At(442 * MIB));
+        assert_eq!(brake.step(&stalled(20, 5, 9_000), 0, None), Hold::Still, "that was before");
+        let needs_no_more = brake.step(&stalled(5_000, 5, 9_000), 0, None);
         assert_eq!(needs_no_more, Hold::Still, "nobody waits for anything");
-        assert_eq!(brake.step(&stalled(5_720, 13, 8_999 + LONGEST), 0, None), Hold::Still);
-        assert_eq!(brake.step(&stalled(5_740, 13, 9_000 + LONGEST), 0, None), Hold::Off(None));
-        assert_eq!(brake.step(&stalled(7_720, 13, 9_000 + LONGEST), 0, None), Hold::No);
-        assert_eq!(brake.step(&stalled(7_740, 13, 9_000 + LONGEST), 0, None), Hold::At(450 * MIB));
+        assert_eq!(brake.step(&stalled(5_720, 5, 8_999 + LONGEST), 0, None), Hold::Still);
+        assert_eq!(brake.step(&stalled(5_740, 5, 9_000 + LONGEST), 0, None), Hold::Off(None));
+        assert_eq!(brake.step(&stalled(7_720, 5, 9_000 + LONGEST), 0, None), Hold::No);
+        assert_eq!(brake.step(&stalled(7_740, 5, 9_000 + LONGEST), 0, None), Hold::At(442 * MIB));
+    }
+
+    #[test]
+    fn what_it_sleeps_off_before_the_end_is_not_counted() {
+        let mut brake = brake();
+        assert_eq!(brake.step(&at(0, 13, true), 0, None), Hold::At(450 * MIB));
+        assert_eq!(brake.step(&stalled(20, 13, 0), 0, None), Hold::Still);
+        assert_eq!(brake.step(&stalled(900, 13, 880), 0, None), Hold::Still);
+        assert_eq!(brake.step(&stalled(920, 5, 900), 0, None), Hold::At(442 * MIB));
+        assert_eq!(brake.step(&stalled(1_590, 5, 879 + LONGEST), 0, None), Hold::Still);
+        assert_eq!(brake.step(&stalled(1_600, 5, 880 + LONGEST), 0, None), Hold::Off(None));
     }
 
     #[test]
@@ -212,9 +230,9 @@ mod tests {
 
     #[test]
     fn without_psi_all_of_the_time_counts() {
-        let unknown = |ms| Sample { stalled_us: None, ..at(ms, 13, true) };
+        let unknown = |ms| Sample { stalled_us: None, ..at(ms, 5, true) };
         let mut brake = brake();
-        assert_eq!(brake.step(&unknown(0), 0, None), Hold::At(450 * MIB));
+        assert_eq!(brake.step(&unknown(0), 0, None), Hold::At(442 * MIB));
         assert_eq!(brake.step(&unknown(LONGEST - 1), 0, None), Hold::Still);
         assert_eq!(brake.step(&unknown(LONGEST), 0, None), Hold::Off(None));
     }

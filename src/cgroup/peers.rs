@@ -42,8 +42,10 @@ pub struct Peer {
     pub ran_at: u64,
     /// The same of the last look.
     pub looked_at: u64,
-    /// Has it stood still for want of memory since the look before?
+    /// Has it stood still on memory since the look before?
     pub stands: bool,
+    /// Does nobody set it a memory.high? Then it stands still only when it is too late: it may well.
+    pub unattended: bool,
 }
 
 impl Default for Peer {
@@ -63,6 +65,7 @@ impl Default for Peer {
             ran_at: 0,
             looked_at: 0,
             stands: false,
+            unattended: false,
         }
     }
 }
@@ -172,7 +175,6 @@ fn add(calls: &Dir, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
 /// With the weight of the outermost session: that of one among its calls is its owner's to write.
 fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut Vec<Peer>) {
     let (first, mut sessions) = (found.len(), Vec::new());
-    // Where nobody sets a high, nobody stands still before it is too late: it may well.
     let unattended = ahead::leaves(calls).is_some();
     for name in calls.children(512).unwrap_or_default() {
         if beneath::is_name(&name) {
@@ -186,7 +188,7 @@ fn add_of(calls: &Dir, session: u64, terms: &Terms, before: &[Peer], found: &mut
         if leaf.populated() == Ok(true) {
             let peer = look(&leaf, terms, before).map(|peer| Peer { session, ..peer });
             let peer = peer.map(|peer| peer.since(before, boottime(), terms));
-            found.extend(peer.map(|peer| Peer { stands: peer.stands || unattended, ..peer }));
+            found.extend(peer.map(|peer| Peer { stands: peer.stands || unattended, unattended, ..peer }));
         }
     }
     // What a call needs is of its own session.

@@ -6,6 +6,9 @@ use super::terms::{Terms, share};
 const MIB: u64 = 1 << 20;
 /// So little is left that the kernel's OOM killer is next.
 pub const LAST: u64 = 24 * MIB;
+/// And here those who come first have taken what they may, so that who stands still does so for want of memory. Further away it
+/// sleeps off the kernel's penalty for a rush, as long as it must, though what it needs is there.
+pub const VERGE: u64 = 6 * MIB;
 /// And here nobody can be looked at any more: each file that is opened takes some.
 pub const WALL: u64 = 2 * MIB;
 
@@ -57,8 +60,11 @@ pub fn judge(ahead: &Ahead, mine: &Peer, peers: &[Peer], terms: &Terms) -> Strai
     let more = |p: &Peer| (p.session, p.rank) > (mine.session, mine.rank);
     let in_want = |p: &Peer| {
         let need = claims_on(p, peers, terms);
-        let free = covered(need) || more(p) && freed >= need.saturating_add(terms.creep);
-        p.stands && claim(p, mine, terms) > 0 && free
+        let for_want = match covered(need) {
+            true => ahead.left < VERGE || p.unattended,
+            false => more(p) && freed >= need.saturating_add(terms.creep),
+        };
+        p.stands && claim(p, mine, terms) > 0 && for_want
     };
     let wanted = ahead.until_oom < WALL || others.any(in_want);
     if wanted && first && mine.current >= WORTH_KILLING { Strain::Critical } else { Strain::Last }
@@ -150,7 +156,18 @@ mod tests {
     fn that_little_is_left_is_no_reason_to_kill_but_that_who_comes_first_stands_still_is() {
         let (high, low) = (peer(1, 300, 200), peer(2, 100, 400));
         assert_eq!(judged(10, &low, &[high, low]), Strain::Last);
-        assert_eq!(judged(10, &low, &[in_want(high), low]), Strain::Critical);
+        assert_eq!(judged(5, &low, &[in_want(high), low]), Strain::Critical);
+        assert_eq!(
+            judged(10, &low, &[in_want(high), low]),
+            Strain::Last,
+            "it sleeps off a rush: what it may take it hasn't taken yet"
+        );
+        let unattended = Peer { unattended: true, ..in_want(high) };
+        assert_eq!(
+            judged(10, &low, &[unattended, low]),
+            Strain::Critical,
+            "nothing stops it short of the end"
+        );
         assert_eq!(
             judged(30, &low, &[in_want(high), low]),
             Strain::Tight,
@@ -158,10 +175,10 @@ mod tests {
         );
         assert_eq!(judged(1, &low, &[high, low]), Strain::Critical, "there it can't be seen any more");
         let (older, younger) = (peer(1, 100, 400), peer(2, 100, 400));
-        assert_eq!(judged(10, &younger, &[in_want(older), younger]), Strain::Critical);
+        assert_eq!(judged(5, &younger, &[in_want(older), younger]), Strain::Critical);
         let first = peer(9, 300, 200);
         assert_eq!(
-            judged(10, &younger, &[first, in_want(older), younger]),
+            judged(5, &younger, &[first, in_want(older), younger]),
             Strain::Last,
             "the older one stands still for the high one"
         );
@@ -184,10 +201,10 @@ mod tests {
     fn only_the_lowest_that_is_worth_it_is_killed() {
         let (high, middle, low) = (in_want(peer(1, 300, 200)), peer(2, 100, 400), peer(3, 50, 100));
         let all = [high, middle, low];
-        assert_eq!(judged(10, &middle, &all), Strain::Last);
-        assert_eq!(judged(10, &low, &all), Strain::Critical);
+        assert_eq!(judged(5, &middle, &all), Strain::Last);
+        assert_eq!(judged(5, &low, &all), Strain::Critical);
         let tiny = peer(3, 50, 2);
-        assert_eq!(judged(10, &middle, &[high, middle, tiny]), Strain::Critical);
-        assert_eq!(judged(10, &tiny, &[high, middle, tiny]), Strain::Last);
+        assert_eq!(judged(5, &middle, &[high, middle, tiny]), Strain::Critical);
+        assert_eq!(judged(5, &tiny, &[high, middle, tiny]), Strain::Last);
     }
 }
