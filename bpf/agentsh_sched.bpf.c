@@ -210,12 +210,17 @@ void SCX_OP(stopping, struct task_struct *p, bool runnable)
 {
 	struct task_data *task = data_of(p);
 	struct cpu_data *it = cpu_at(scx_bpf_task_cpu(p));
+	struct live_call *call;
+	u32 place = 0;
 
 	if (!task || !it)
 		return;
+	call = holds_now > 0 ? call_of(task, &place) : 0;
+	if (call && call->held_since)
+		record_stop(call);
 	it->waits = 0;
 	it->place = 0;
-	task->has_turn = false;
+	task->turn = 0;
 	charge(p, task, it);
 }
 

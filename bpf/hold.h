@@ -3,17 +3,17 @@
  * Holding: a call whose growth would take what those before it still need stands still, from the charge that
  * shows it on.
  *
- * Looked at where memory is charged, so that no burst outruns it. The task that charges is stopped at once,
- * the others of its call when they come to the scheduler next; they wait in a queue of their own. A timer,
- * armed only while there are holds, ends those that are no longer needed, lets go what has to end or to
- * freeze, and gives each waiting task a turn now and then: up to its next charge. After a while the call's
- * launcher has frozen it, if it is still needed.
+ * Looked at where memory is charged, so that no burst outruns it. The call's tasks are stopped at their next
+ * page fault, or by a timer's next tick, or when they come to the scheduler next; they wait in a queue of
+ * their own. The timer, armed only while there are holds, also ends those that are no longer needed, lets go
+ * what has to end or to freeze, and gives each waiting task a turn now and then, for some pages. After a
+ * while the call's launcher has frozen it, if it is still needed.
  */
 #pragma once
 #include "calls.h"
 
 #define RECORD_NS 100000000ULL
-/* A task that charges is stopped so soon after. */
+/* The tick comes so soon after a charge. */
 #define SOON_NS 20000ULL
 /* What couldn't be stopped is asked so soon again, and then after twice the time each time, so often. */
 #define AGAIN_NS   50000ULL
@@ -96,7 +96,7 @@ static __always_inline bool is_held(struct task_struct *p, struct task_data *tas
 	struct live_call *call;
 	u32 place;
 
-	if (holds_now <= 0 || task->has_turn)
+	if (holds_now <= 0 || task->turn)
 		return false;
 	param = holding();
 	if (!param || param->mode != HOLD_ON)
@@ -122,7 +122,7 @@ static __always_inline void note_call(struct task_struct *p, struct task_data *t
 	call = calls_most ? call_of(task, &place) : 0;
 	it->place = call ? place : 0;
 	it->began_ns = call ? call->began_ns : 0;
-	it->has_turn = task->has_turn;
+	it->has_turn = task->turn > 0;
 	it->kick_after = 0;
 	if (!call || !call->held_since || !param || !must_run(p)) {
 		it->kicks = 0;
@@ -219,6 +219,16 @@ static __always_inline void record_charge(struct live_call *call, u64 pages, u32
 	episode->last_ran_ns = now;
 }
 
+/* A task of a held call no longer runs. */
+static __always_inline void record_stop(struct live_call *call)
+{
+	struct hold_episode *episode = episode_of(call);
+	u64 now = bpf_ktime_get_ns();
+
+	if (episode && now - episode->began_ns <= RECORD_NS)
+		episode->last_ran_ns = now;
+}
+
 /* Called once for every 64 pages or so that a cgroup takes: its tasks keep a small stock of charged pages. */
 SEC("fentry/page_counter_try_charge")
 int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
@@ -246,8 +256,8 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	note_usage(call, param, usage_of(call->memcg));
 	if (call->held_since) {
 		record_charge(call, pages, p->pid);
-		task->has_turn = false;
-		if (has_to_end(p))
+		task->turn -= pages < task->turn ? pages : task->turn;
+		if (task->turn || has_to_end(p))
 			return 0;
 		it = cpu_at(bpf_get_smp_processor_id());
 		if (it) {
@@ -260,6 +270,25 @@ int BPF_PROG(hold_charge, struct page_counter *counter, unsigned long pages)
 	}
 	if (!(p->flags & PF_EXITING) && is_short(place, 0))
 		hold(call, p->pid);
+	return 0;
+}
+
+/*
+ * A program charges by its page faults, and here, at the next one, it has no lock of the kernel and isn't
+ * read under RCU: it is stopped as soon as interrupts are on again, with what it has charged before and no
+ * page more. No timer is that exact. What charges within the kernel is the tick's to stop.
+ */
+SEC("tp_btf/page_fault_user")
+int BPF_PROG(hold_fault)
+{
+	struct task_struct *p = bpf_get_current_task_btf();
+	struct task_data *task;
+
+	if (holds_now <= 0 || !is_running)
+		return 0;
+	task = bpf_task_storage_get(&tasks, p, 0, 0);
+	if (task && is_held(p, task))
+		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), scx.kick_preempt);
 	return 0;
 }
 

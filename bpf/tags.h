@@ -20,9 +20,9 @@ struct task_data {
 	u32 queue;
 	/* Within its group a task of low weight (nice) waits for the others: its own virtual time. */
 	u64 own_time;
-	/* Since when it is held, and whether it is its turn. */
+	/* Since when it is held, and how many pages it may charge in its turn; 0: it has none. */
 	u64 held_since;
-	bool has_turn;
+	u64 turn;
 	/* When the call began that began with it; 0 if none did. */
 	u64 began_ns;
 };

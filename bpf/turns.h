@@ -8,6 +8,8 @@
 #define LOOKS_MOST 512
 /* Looked at a little longer than there are holds: a task may be on its way into the queue. */
 #define LINGER_TICKS 64
+/* A turn: what a call without a launcher gets through of what it still needs, and far less than `creep`. */
+#define TURN_PAGES 256
 /* Looked after so long when a CPU goes. */
 #define GONE_NS 5000000000ULL
 
@@ -61,7 +63,7 @@ static __noinline int let_go_of(u32 queue, u64 period)
 			/* Not all at once that were held at once. */
 			if (now - task->held_since < period + (p->pid & 63) * (period >> 7))
 				continue;
-			task->has_turn = true;
+			task->turn = TURN_PAGES;
 			__sync_fetch_and_add(&all->turns, 1);
 		} else if (task && must_run(p)) {
 			__sync_fetch_and_add(&all->must_run, 1);

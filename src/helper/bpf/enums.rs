@@ -17,6 +17,11 @@ impl Enums<'_> {
         self.0.type_by_name::<types::Func<'_>>(name).is_some()
     }
 
+    /// Whether the kernel has a tracepoint of this name whose arguments a program may read.
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.0.type_by_name::<types::Typedef<'_>>(&format!("btf_trace_{name}")).is_some()
+    }
+
     /// The value of `name` in the enum `of`; an error if this kernel has no such thing.
     pub fn value(&self, of: &str, name: &str) -> Result<u64> {
         let wide = self.0.type_by_name::<types::Enum64<'_>>(of).and_then(|values| {

@@ -32,6 +32,8 @@ const PARAMS: SchedParams = SchedParams {
     credit: Duration::from_millis(4),
 };
 const DUMP_BYTES: u32 = 16384;
+/// Where a task is stopped at its next page fault: without it holding's timer does that, which is late.
+const FAULT: &str = "page_fault_user";
 
 /// How it is to be loaded.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,10 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     // It does nothing until the scheduler runs, and then it is there.
     let mut charge =
         skel.progs.hold_charge.attach().context("attaching holding to page_counter_try_charge")?;
+    let mut fault = match kernel.has_tracepoint(FAULT) {
+        true => Some(skel.progs.hold_fault.attach().context("attaching holding to page_fault_user")?),
+        false => None,
+    };
     // Only now, when all that takes time is done, does the old one end. The link of one that was ejected goes too: 6.18
     // ends whatever scheduler runs when it is freed, and that is some time after its pin has gone.
     let ended_at = Instant::now();
@@ -159,6 +165,9 @@ pub fn load(kernel: &Enums<'_>, pins: &Pins, settings: Settings) -> Result<Optio
     // A timer ends with its map's last user.
     skel.maps.hold_timers.pin(pins::map("sched_hold_timers")).context("pinning holding's timer")?;
     charge.pin(pins::link("sched_charge")).context("pinning holding's link")?;
+    if let Some(fault) = &mut fault {
+        fault.pin(pins::link("sched_fault")).context("pinning holding's link to page faults")?;
+    }
     // Last: without this pin it ends with us, so that nothing but the whole outlives us.
     link.pin(pins::link(PART)).context("pinning its link")?;
     Ok(gap)
@@ -202,6 +211,7 @@ fn settle(open: &mut OpenAgentshSchedSkel<'_>, kernel: &Enums<'_>, settings: Set
         task_queued: kernel.value("scx_ent_flags", "SCX_TASK_QUEUED")?,
         kick_preempt: kernel.value("scx_kick_flags", "SCX_KICK_PREEMPT")?,
     };
+    open.progs.hold_fault.set_autoload(kernel.has_tracepoint(FAULT));
     let queued_wakeup = kernel.value("scx_ops_flags", "SCX_OPS_ALLOW_QUEUED_WAKEUP").unwrap_or(0);
     let ops = open.struct_ops.agentsh_ops_mut();
     // A held task must not run on only because its CPU has nothing else to do.
