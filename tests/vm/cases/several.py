@@ -46,6 +46,14 @@ elif what == "stay":
 os.unlink(f"{place}/live-{number}")
 """
 
+LOCKER = """
+import fcntl, os, sys, time
+os.setuid(65534)
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("locked", flush=True)
+time.sleep(60)
+"""
+
 
 def command(*options, what="burst"):
     """agentshctl run with these options, and the agent above."""
@@ -60,14 +68,6 @@ def said():
     return [read(PLACE, name) for name in sorted(os.listdir(PLACE)) if name.startswith("said-")]
 
 
-def main():
-    """The case."""
-    policy("session:\n  reserve: 100M\n")
-    os.environ["CASE_AGENTSH"] = program("agentsh")
-    os.environ["AGENTSH_LOG"] = "/tmp/several.jsonl"
-    fits = ("--session", "crowd", "--pool", "600M", "--guarantee", "150M")
-
-    done = run(*command("--count", "5", *fits))
 def agents():
     """The command lines of all processes that are one of several, or wait for a place to be it."""
     found = []
@@ -83,6 +83,14 @@ def sessions(start):
     return sorted(name for name in os.listdir(POOL) if name.startswith(start))
 
 
+def main():
+    """The case."""
+    policy("session:\n  reserve: 100M\n")
+    os.environ["CASE_AGENTSH"] = program("agentsh")
+    os.environ["AGENTSH_LOG"] = "/tmp/several.jsonl"
+    fits = ("--session", "crowd", "--pool", "600M", "--guarantee", "150M")
+
+    done = run(*command("--count", "5", *fits))
     equal("more than fit are refused", (done.returncode, said(), os.listdir(PLACE)), (3, [], []))
     report("with the numbers", "4 agents of 150M would fit, not 5" in done.stderr, done.stderr)
     done = run(*command("--count", "1", "--pool", "600M", "--guarantee", "700M", "--wait"))
@@ -119,6 +127,12 @@ def sessions(start):
     done = run(*command_for_one("--guarantee", "250M"))
     equal("and leave their places", (done.returncode, done.stderr), (0, ""))
     run("sh", "-c", f"echo max >{POOL}/memory.max")
+
+    with subprocess.Popen([PYTHON, "-c", LOCKER, POOL], stdout=subprocess.PIPE) as locker:
+        equal("any user can lock the pool's directory", locker.stdout.readline(), b"locked\n")
+        done = run(*command_for_one())
+        equal("and keeps no session from being made", (done.returncode, done.stderr), (0, ""))
+        locker.kill()
 
 
 def command_for_one(*options):
