@@ -85,16 +85,9 @@ fn in_own_namespace() -> bool {
     mount::in_first_namespace() == Some(false)
 }
 
-/// Makes a session of a delegated cgroup, with the limits that its own leaves: see [`set_up_as`].
+/// Makes a session of a delegated cgroup, with the limits that its own leaves: see [`set_up_as`]. Others may be at it too: one
+/// does it, the rest wait for it at most 200 ms. Says why it can't be done.
 pub fn set_up(dir: &Dir, policy: Option<&SessionPolicy>) -> Result<(), String> {
-    // Its own limits are somebody else's to set; those of agent/ and calls/ follow from them.
-    let own = dir.read_max("memory.max").unwrap_or(None);
-    set_up_as(dir, &Spec::of(policy, own, None, meminfo::available()))
-}
-
-/// Makes a session of a cgroup: `agent/` with all its processes, and `calls/`. Others may be at it too: one does it, the
-/// rest wait for it at most 200 ms. Says why it can't be done.
-pub fn set_up_as(dir: &Dir, spec: &Spec) -> Result<(), String> {
     let mut tries = 0;
     while let Err(e) = dir.try_lock() {
         tries += 1;
@@ -103,12 +96,15 @@ pub fn set_up_as(dir: &Dir, spec: &Spec) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let result = set_up_locked(dir, spec);
+    // Its own limits are somebody else's to set; those of agent/ and calls/ follow from them.
+    let own = dir.read_max("memory.max").unwrap_or(None);
+    let result = set_up_as(dir, &Spec::of(policy, own, None, meminfo::available()));
     let _ = dir.unlock();
     result
 }
 
-fn set_up_locked(dir: &Dir, spec: &Spec) -> Result<(), String> {
+/// Makes a session of a cgroup: `agent/` with all its processes, and `calls/`. Only with its lock. Says why it can't be done.
+pub fn set_up_as(dir: &Dir, spec: &Spec) -> Result<(), String> {
     let agent =
         dir.ensure_child("agent").map_err(|e| format!("{}/agent: {}", dir.path().display(), e.desc()))?;
     for _ in 0..ROUNDS {

@@ -13,7 +13,7 @@ use super::oom;
 use super::parse;
 use super::peers;
 use super::place::Session;
-use super::reserve::{self, Wish};
+use super::reserve::{Turn, Wish};
 use super::room::Levels;
 use super::sample::Sample;
 use super::scheduler::Scheduler;
@@ -65,6 +65,7 @@ pub struct Governor<'a> {
     deaf: bool,
     short: Option<LimitOwner>,
     scheduler: Scheduler,
+    turn: Turn,
     bombs: Vec<Killed>,
     suspects: Vec<Leftover>,
 }
@@ -129,6 +130,7 @@ impl<'a> Governor<'a> {
             deaf: false,
             short: None,
             scheduler: Scheduler::default(),
+            turn: Turn::default(),
             bombs: swept.news,
             suspects: swept.suspects,
         }
@@ -328,7 +330,7 @@ impl<'a> Governor<'a> {
             && files.around.alone(sample.now, mine(self.leaf, self.session, &self.terms, sample.current));
         let wish = Wish { id: self.leaf.id, leaf, current: sample.current, high, wanted, alone };
         let to = match room {
-            Some(room) => reserve::raise(&self.session.calls, &wish, room.bytes).unwrap_or(high),
+            Some(room) => self.turn.raise(&self.session.calls, &wish, room.bytes, sample.now),
             None => wanted,
         };
         if to > high && self.leaf.dir.write_max("memory.high", Some(to)).is_ok() {

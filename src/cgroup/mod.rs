@@ -24,6 +24,7 @@ pub mod kill;
 pub mod leaf;
 pub mod leftover;
 pub mod limits;
+pub mod lock;
 pub mod mark;
 pub mod meminfo;
 pub mod mount;

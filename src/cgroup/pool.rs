@@ -2,6 +2,7 @@
 
 use super::dir::Dir;
 use super::error::Error;
+use super::lock::Lock;
 use super::mount::{self, Mount};
 use super::place::POOL;
 use super::{delegate, mark, session};
@@ -19,6 +20,8 @@ pub struct Pool {
     pub dir: Dir,
     /// Is it the host's pool, whose own protection is ours to keep?
     ours: bool,
+    /// Kept for as long as this is used.
+    _lock: Lock,
 }
 
 /// Finds or makes the place for sessions as seen by a process in the cgroup `own` (see [`super::own::read`]). Says why
@@ -91,9 +94,11 @@ fn empty_and_enable(dir: &Dir) -> Result<(), Error> {
 
 impl Pool {
     fn locked(dir: Dir, ours: bool) -> Result<Pool, String> {
+        // One that lies in somebody's session or delegated cgroup is made use of by others than root, too.
+        let lock = if ours { Lock::of_root() } else { Lock::of_directory() };
         for _ in 0..1000 {
-            match dir.try_lock() {
-                Ok(()) => return Ok(Pool { dir, ours }),
+            match lock.try_take(&dir) {
+                Ok(()) => return Ok(Pool { dir, ours, _lock: lock }),
                 Err(Errno::EWOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
                 Err(e) => return Err(format!("{} can't be locked: {}", dir.path().display(), e.desc())),
             }

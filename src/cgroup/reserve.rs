@@ -13,6 +13,10 @@ const LEAST: u64 = 4 << 20;
 /// Entries in the table: far more than raises can be in force at once.
 const ENTRIES: usize = 128;
 const ENTRY: usize = 32;
+/// The table is waited for so long, by tries that are no further apart than this (twice the slowest look of
+/// [`super::pace`]).
+const PATIENCE_NS: u64 = 200_000_000;
+const APART_NS: u64 = 500_000_000;
 
 /// A raise in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +56,39 @@ pub struct Wish {
     pub alone: bool,
 }
 
+/// A launcher's turn at the table.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// When it was first refused, and when last.
+    refused: Option<(u64, u64)>,
+}
+
+impl Turn {
+    /// As [`raise`], and without the table if that can't be had for too long: whoever may open `calls/` can lock it, and a call
+    /// mustn't stand still for that. Then others may be granted the same room, but each no more than is left right now. `now` is
+    /// a monotonic clock in ns.
+    pub fn raise(&mut self, calls: &Dir, wish: &Wish, room: u64, now: u64) -> u64 {
+        match raise(calls, wish, room) {
+            Ok(to) => {
+                self.refused = None;
+                to
+            }
+            Err(_) if self.has_waited(now) => granted(wish, room, 0),
+            Err(_) => wish.high,
+        }
+    }
+
+    fn has_waited(&mut self, now: u64) -> bool {
+        let lately = self.refused.filter(|(_, last)| now.saturating_sub(*last) < APART_NS);
+        let since = lately.map_or(now, |(since, _)| since);
+        self.refused = Some((since, now));
+        now.saturating_sub(since) >= PATIENCE_NS
+    }
+}
+
 /// Grants a wish as far as the room goes that is left when all raises in force are used up; gives the new high. `EWOULDBLOCK`:
 /// somebody else is at the table, try again at the next tick.
-pub fn raise(calls: &Dir, wish: &Wish, room: u64) -> Result<u64, Errno> {
+fn raise(calls: &Dir, wish: &Wish, room: u64) -> Result<u64, Errno> {
     calls.try_lock()?;
     // Asked for under the lock: whatever others wrote was granted before this, by the same clock.
     let result = raise_locked(calls, wish, room, boottime());
@@ -166,6 +200,23 @@ mod tests {
         ] {
             assert_eq!(entry(granted).is_in_force(now), counts, "{granted}");
         }
+    }
+
+    #[test]
+    fn who_is_kept_from_the_table_is_raised_without_it_after_a_while() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = || Dir::open_anywhere(tmp.path()).unwrap();
+        let (calls, by_anybody) = (dir(), dir());
+        by_anybody.try_lock().unwrap();
+        let mut turn = Turn::default();
+        let mut high_at = |ms: u64| turn.raise(&calls, &wish(250, 256, 512), 100 * MIB, ms * 1_000_000) / MIB;
+        assert_eq!([0, 100, 199].map(&mut high_at), [256; 3], "others are waited for");
+        assert_eq!(high_at(200), 356, "no further than there is room");
+        assert_eq!([900, 1000].map(&mut high_at), [256; 2], "that was another time");
+        by_anybody.unlock().unwrap();
+        assert_eq!(high_at(1050), 356);
+        by_anybody.try_lock().unwrap();
+        assert_eq!(high_at(1110), 256, "it has had its turn meanwhile");
     }
 
     #[test]

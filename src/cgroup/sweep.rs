@@ -10,7 +10,7 @@ use super::news::{self, Killed};
 use super::place::Session;
 use crate::class::Class;
 
-/// Leaves looked at in one sweep.
+/// Leaves looked at in one sweep of a launcher.
 const BOUND: usize = 256;
 const EVERY_NS: u64 = 1_000_000_000;
 /// So many leaves at their limit of processes are watched at once.
@@ -44,15 +44,19 @@ pub fn sweep(session: &Session) -> Swept {
     }
     let news = if has_news { news::take(&session.calls) } else { Vec::new() };
     news::set_swept(&session.calls, now);
-    Swept { news, ..sweep_now(&session.calls) }
+    Swept { news, ..sweep_some(&session.calls, BOUND) }
 }
 
-/// Sweeps at once.
+/// Sweeps at once, and all of it.
 pub fn sweep_now(calls: &Dir) -> Swept {
+    sweep_some(calls, usize::MAX)
+}
+
+fn sweep_some(calls: &Dir, most: usize) -> Swept {
     let mut swept = Swept::default();
-    for name in calls.children(BOUND).unwrap_or_default() {
+    for name in some_of(calls.children(usize::MAX).unwrap_or_default(), most, boottime()) {
         if beneath::is_name(&name) {
-            beneath_it(calls, &name, &mut swept);
+            beneath_it(calls, &name, most, &mut swept);
             continue;
         }
         let Some(number) = number_of(&name) else { continue };
@@ -80,11 +84,22 @@ pub fn sweep_now(calls: &Dir) -> Swept {
     swept
 }
 
+/// So many of them, from some place on. The kernel lists cgroups in an order that stays: behind those that stay, too, the others
+/// would never be looked at.
+fn some_of(mut names: Vec<String>, most: usize, place: u64) -> Vec<String> {
+    if names.len() > most {
+        let place = place % names.len() as u64;
+        names.rotate_left(place as usize);
+        names.truncate(most);
+    }
+    names
+}
+
 /// Of an agent that a call has started: its session goes when nobody lives in it, and its leaves are swept as ours.
-fn beneath_it(calls: &Dir, name: &str, swept: &mut Swept) {
+fn beneath_it(calls: &Dir, name: &str, most: usize, swept: &mut Swept) {
     let Some(theirs) = beneath::sweep(calls, name) else { return };
     // As deep as cgroup.max.depth lets them lie.
-    let theirs = sweep_now(&theirs);
+    let theirs = sweep_some(&theirs, most);
     swept.survivors += theirs.survivors;
     swept.removed += theirs.removed;
     swept.suspects.extend(theirs.suspects);
@@ -94,4 +109,20 @@ fn beneath_it(calls: &Dir, name: &str, swept: &mut Swept) {
 fn number_of(name: &str) -> Option<u64> {
     Class::of_leaf(name)?;
     name.rsplit_once('-')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_leaves_each_is_among_those_looked_at_sooner_or_later() {
+        let names: Vec<String> = (0..10).map(|n| format!("test-{n}")).collect();
+        assert_eq!(some_of(names.clone(), 10, 3), names);
+        assert_eq!(some_of(names.clone(), 3, 29), ["test-9", "test-0", "test-1"]);
+        for name in &names {
+            let seen = (0..10).filter(|&place| some_of(names.clone(), 3, place).contains(name));
+            assert_eq!(seen.count(), 3, "{name}");
+        }
+    }
 }

@@ -152,20 +152,27 @@ fn wish<'a>(args: &Args, name: &'a str) -> Wish<'a> {
 fn become_it(args: &Args, policy: &SessionPolicy) -> Result<Outcome> {
     let Some(program) = args.command.first() else { bail!("no command is given") };
     let name = args.session.clone().unwrap_or_else(|| format!("run-{}", std::process::id()));
+    // Who waits for a place mustn't take it for nobody …
+    end_with(args.below)?;
     enter(args, &wish(args, &name), policy)?;
     if let Some(user) = args.uid {
         become_user(Uid::from_raw(user), group_of(user))?;
-    }
-    if let Some(above) = args.below {
-        // After the change of user, which takes it back.
-        set_pdeathsig(Signal::SIGTERM).context("PR_SET_PDEATHSIG")?;
-        if getppid().as_raw() != above {
-            bail!("process {above}, which has started this one, is gone");
-        }
+        // … and a change of user takes that back.
+        end_with(args.below)?;
     }
     let error = Command::new(program).args(args.command.iter().skip(1)).exec();
     eprintln!("agentshctl: {}: {error}", program.display());
     Ok(Outcome::Status(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
+}
+
+/// Lets this process end by SIGTERM when the one that has started it does, if that has a pid here.
+fn end_with(above: Option<i32>) -> Result<()> {
+    let Some(above) = above else { return Ok(()) };
+    set_pdeathsig(Signal::SIGTERM).context("PR_SET_PDEATHSIG")?;
+    if getppid().as_raw() != above {
+        bail!("process {above}, which has started this one, is gone");
+    }
+    Ok(())
 }
 
 /// Makes the session, as soon as there is a place for it, and moves this process into its `agent/`.

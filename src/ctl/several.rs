@@ -4,10 +4,14 @@ use super::Outcome;
 use super::run::Args;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::{Builder, JoinHandle};
 
+/// Who couldn't be started, as `timeout` and others have it of themselves.
+const NOT_STARTED: u8 = 125;
 /// The options about several, each with a value.
 const OURS: [&[u8]; 3] = [b"--count", b"--session", b"--number-as"];
 
@@ -19,21 +23,34 @@ pub fn run(args: &Args, name: &str, count: u32) -> Result<Outcome> {
         let mut command = Command::new(&own);
         command.args(options(std::env::args_os().skip(1), args.command.len(), name, number));
         command.args(numbered(args, number)).stdin(Stdio::null());
-        std::thread::spawn(move || command.status())
+        Builder::new().spawn(move || command.status())
     };
-    let agents: Vec<_> = (1..=count).map(start).collect();
-    let mut first = 0;
+    Ok(Outcome::Status(wait((1..=count).map(start).collect(), name)))
+}
+
+/// One of them, or why it wasn't even to be started.
+type Agent = io::Result<JoinHandle<io::Result<ExitStatus>>>;
+
+/// Waits for all of them, and gives the first status that isn't 0. One that couldn't be started (no process more, say) is said, and
+/// the others go on: when we end, so do they.
+fn wait(agents: Vec<Agent>, name: &str) -> u8 {
+    let (count, mut first) = (agents.len(), 0);
     for (agent, number) in agents.into_iter().zip(1..) {
-        let status = match agent.join() {
-            Ok(status) => code(status.with_context(|| format!("agent {number} can't be started"))?),
-            Err(_) => 125,
+        let which = format!("agent {number} of {count} ({name}-{number})");
+        let panicked = |_| Err(io::Error::other("its thread has failed"));
+        let status = match agent.and_then(|agent| agent.join().unwrap_or_else(panicked)) {
+            Ok(status) => code(status),
+            Err(error) => {
+                eprintln!("agentshctl: {which} can't be started: {error}");
+                NOT_STARTED
+            }
         };
         if status != 0 {
-            eprintln!("agentshctl: agent {number} of {count} ({name}-{number}) ended with {status}");
+            eprintln!("agentshctl: {which} ended with {status}");
             first = if first == 0 { status } else { first };
         }
     }
-    Ok(Outcome::Status(first))
+    first
 }
 
 /// Our own arguments up to the command, for one of them: without what is about several.
@@ -86,7 +103,7 @@ fn replaced(text: &OsStr, word: &[u8], by: &[u8]) -> OsString {
 /// As shells have it.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(125)
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_STARTED)
 }
 
 #[cfg(test)]
@@ -109,6 +126,20 @@ mod tests {
     fn the_number_takes_the_word_s_place_wherever_it_stands() {
         assert_eq!(replaced(OsStr::new("task-N/N"), b"N", b"12"), "task-12/12");
         assert_eq!(replaced(OsStr::new("none"), b"{}", b"1"), "none");
+    }
+
+    #[test]
+    fn one_that_cannot_be_started_ends_no_other() {
+        let refused = || io::Error::from_raw_os_error(libc::EAGAIN);
+        let (told, hears) = std::sync::mpsc::channel();
+        let lives = Builder::new().spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            told.send(()).unwrap();
+            Ok(ExitStatus::from_raw(3 << 8))
+        });
+        let no_process = Builder::new().spawn(move || Err(refused()));
+        assert_eq!(wait(vec![Err(refused()), no_process, lives], "x"), NOT_STARTED);
+        assert!(hears.try_recv().is_ok(), "it was waited for");
     }
 
     #[test]

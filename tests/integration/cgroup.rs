@@ -306,6 +306,28 @@ fn a_sweep_removes_what_killed_launchers_left_and_nothing_that_is_in_use() {
 }
 
 #[test]
+fn launchers_sweep_behind_any_number_of_leaves_in_use() {
+    let tree = Tree::new();
+    let session = tree.session("s");
+    fs::write(tree.path.join("s/cgroup.max.descendants"), "max").unwrap();
+    let make = |n: u32| session.calls.make_child(&format!("explore-{n}")).unwrap();
+    let used: Vec<Dir> = (1000..1300).map(make).collect();
+    for leaf in &used {
+        leaf.try_lock().unwrap();
+    }
+    for n in 2000..2050 {
+        make(n);
+    }
+    let mut removed = 0;
+    for _ in 0..200 {
+        // As if the last one were long ago.
+        news::set_swept(&session.calls, 0);
+        removed += sweep::sweep(&session).removed;
+    }
+    assert_eq!((removed, leaves(&session).len()), (50, used.len()));
+}
+
+#[test]
 fn a_leaf_removed_underneath_is_no_trouble() {
     let tree = Tree::new();
     let session = tree.session("s");

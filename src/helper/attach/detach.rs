@@ -51,7 +51,7 @@ fn detach(peer: &Peer) -> Result<String> {
     let (_, cgroup) = the_cgroup(&root, peer, &peer.status()?)?;
     let base = open(&root, &cgroup)?;
     let shown = base.path().display();
-    lock(&base)?;
+    let _lock = lock(&base)?;
     let Some(before) = Before::of(&base)? else {
         bail!("{shown} isn't attached: there is nothing to undo");
     };

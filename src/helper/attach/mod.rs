@@ -17,6 +17,7 @@ mod strict;
 
 use crate::cgroup::dir::Dir;
 use crate::cgroup::limits::{self, Context as Around, Shown};
+use crate::cgroup::lock::Lock;
 use crate::cgroup::session::{self, Spec};
 use crate::cgroup::{ahead, delegate, mark, meminfo, mount};
 use crate::policy::compiled::Policy;
@@ -49,8 +50,9 @@ const NEEDED: [Capability; 7] = [
     Capability::SysPtrace,
     Capability::SysAdmin,
 ];
-/// For the lock of a container's cgroup: 5 s in all.
+/// For the lock of a container's cgroup: 5 s in all. Launchers that arrange it by themselves are done within 200 ms.
 const LOCK_TRIES: usize = 250;
+const LAUNCHERS_TRIES: usize = 10;
 const LOCK_BETWEEN: Duration = Duration::from_millis(20);
 /// So many of a container's processes are looked at before it gets the mount.
 const MOST_PEERS: usize = 4096;
@@ -286,10 +288,10 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
     let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
     let shown = Shown { high: None, max: limits::least(limit, above) };
     let around = Around { shown, budget: spec.budget, available: spec.available };
-    // It lets the lock go when it is done.
-    lock(base)?;
+    let _lock = lock(base)?;
     before::Before::note(base)?;
     delegate::set_up_as(base, &spec).map_err(|why| anyhow!(why))?;
+    let _ = base.unlock();
     // Of a detach that was interrupted.
     let calls = base.child("calls").context("calls/")?;
     calls.write_max("cgroup.max.descendants", None).context("cgroup.max.descendants of calls/")?;
@@ -302,16 +304,30 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
     Ok((spec, policy, around))
 }
 
-/// One of us at a time, and none while a launcher arranges the cgroup by itself. Until it is closed, or unlocked.
-fn lock(base: &Dir) -> Result<()> {
-    for _ in 0..LOCK_TRIES {
-        match base.try_lock() {
-            Ok(()) => return Ok(()),
+/// One of us at a time, and none while a launcher arranges the cgroup by itself. The launchers' own lock goes when the cgroup is
+/// closed, or unlocked.
+fn lock(base: &Dir) -> Result<Lock> {
+    let lock = Lock::of_root();
+    if !take(&lock, base, LOCK_TRIES)? {
+        bail!("{} is being arranged by somebody else: try again", base.path().display());
+    }
+    if lock.is_roots() {
+        // Who keeps theirs for longer is no launcher, but somebody in the container who wants to keep us out.
+        take(&Lock::of_directory(), base, LAUNCHERS_TRIES)?;
+    }
+    Ok(lock)
+}
+
+/// Takes a lock, if it can be had in so many tries.
+fn take(lock: &Lock, base: &Dir, tries: usize) -> Result<bool> {
+    for _ in 0..tries {
+        match lock.try_take(base) {
+            Ok(()) => return Ok(true),
             Err(Errno::EWOULDBLOCK) => std::thread::sleep(LOCK_BETWEEN),
             Err(errno) => return Err(errno).with_context(|| base.path().display().to_string()),
         }
     }
-    bail!("{} is being arranged by somebody else: try again", base.path().display())
+    Ok(false)
 }
 
 /// A user's own engine puts what it starts later (`podman exec`) where the container's first process is: that must be the

@@ -173,10 +173,24 @@ for r in records()[-2:]:
     print(f"# {r['command']}: slowed {r['slowed_us'] / 1e6:.1f} s, held {r['held_us'] / 1e6:.1f} s, killed {r['killed']}", flush=True)
 """
 
+# Its high is 256 MiB, and it is alone: only a raise lets it grow.
+LOCKED = r"""
+locker = "import fcntl, os, time; os.setuid(65534); fcntl.flock(os.open(DIR, os.O_RDONLY), 6); print('locked', flush=True); time.sleep(300)"
+locker = subprocess.Popen([sys.executable, "-c", locker.replace("DIR", repr(SESSION + "/calls"))], stdout=subprocess.PIPE)
+report("locked: any user can lock calls/", locker.stdout.readline() == b"locked\n")
+look = Watched("look-l 500 60")
+call = look.end()
+untouched("locked", call, look, "look-l")
+report("locked: it was raised all the same", call.record["raised_to"] > 400 * MIB, call)
+report("locked: and hardly slowed", call.record["slowed_us"] < 5_000_000, call)
+report("locked: while the lock was held", locker.poll() is None)
+locker.kill()
+"""
+
 
 def main():
     """One session for each; the first word of the case's arguments chooses one."""
-    scripts = {"slowed": SLOWED, "frozen": FROZEN, "killed": KILLED, "impatient": IMPATIENT, "pipeline": PIPELINE}
+    scripts = {"slowed": SLOWED, "frozen": FROZEN, "killed": KILLED, "impatient": IMPATIENT, "pipeline": PIPELINE, "locked": LOCKED}
     policy(POLICY)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["gcc", "-O2", "-static", "-o", f"{folder}/hog", f"{HERE}/hog.c"], check=True)

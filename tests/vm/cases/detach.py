@@ -4,6 +4,7 @@
 # mem: 2048
 # timeout: 400
 
+import fcntl
 import os
 import signal
 import stat
@@ -110,6 +111,17 @@ def interrupted(running, group, before):
     equal("the container is as it was then, too", (settings(group), read("/proc", str(running.pid), "mountinfo")), before)
 
 
+def locked(running, group):
+    """The container's cgroup is locked by what the container, too, can open: its read-only mount. That keeps nobody out."""
+    seen = os.open(f"/proc/{running.pid}/root/sys/fs/cgroup", os.O_RDONLY)
+    equal("the container can open its own cgroup", (os.fstat(seen).st_ino, os.fstatvfs(seen).f_flag & os.ST_RDONLY), (os.stat(group).st_ino, os.ST_RDONLY))
+    fcntl.flock(seen, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for verb in ("attach", "detach"):
+        done = helper(verb, running.pid)
+        report(f"{verb} goes on although it keeps that locked", done.returncode == 0, done)
+    os.close(seen)
+
+
 def main():
     """The case."""
     opt()
@@ -119,6 +131,7 @@ def main():
     report("what was never attached is refused", refused.returncode == 3 and "isn't attached" in refused.stderr, refused)
     report("so is a process of the host", helper("detach", os.getpid()).returncode == 3)
     interrupted(running, group, busy(running, group))
+    locked(running, group)
     running.end()
 
 

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from pods import Pod, image, of_kind, rendered  # noqa: E402
-from roots import PLACE, Podman, busybox, cgroup_of, opt, records  # noqa: E402
+from roots import Podman, busybox, cgroup_of, opt, records  # noqa: E402
 from sessions import equal, program, read, report, run, until  # noqa: E402
 
 DOOR = "/run/agentsh/helper.sock"
@@ -40,17 +40,30 @@ def end(podman, name, container):
     podman("rm", "-f", container)
 
 
+def renewed(podman, root, small):
+    """The node's agentsh is put there anew, another version, while a pod has it by hostPath."""
+    container, _ = podman.start("-v", "/opt/agentsh:/opt/agentsh:ro", "-v", "/opt/agentsh/bin/bash:/bin/bash:ro", "--rootfs", small, "/bin/busybox", "sleep", "600")
+    with open(f"{root}/opt/agentsh/share-of-another-version", "w", encoding="ascii") as file:
+        file.write("another\n")
+    things = rendered("dedicated")
+    again = Pod(podman, "again", of_kind(things, "DaemonSet")["spec"]["template"]["spec"], things).run("install", root)
+    seen = podman("exec", container, "/bin/bash", "-c", "read -r version </opt/agentsh/share-of-another-version; echo $0 $version")
+    equal("dedicated: agentsh is renewed beneath a pod that has it by hostPath", (again.returncode, seen.returncode, seen.stdout), (0, 0, "/bin/bash another\n"))
+    equal("and nothing else is left there", sorted(it for it in os.listdir("/opt") if "agentsh" in it), ["agentsh"])
+    podman("rm", "-f", "-t", "0", container)
+
+
 def scheduler():
     """What is loaded, as JSON."""
     return json.loads(run(program("agentsh-helper"), "status", "--json").stdout or "{}")
 
 
-def agents(podman, root):
+def agents(podman, root, small):
     """The pod of the example: what its container gets by asking. Its calls, as a function."""
     things = rendered("dedicated")
     pod = Pod(podman, "agents", of_kind(things, "Pod")["spec"], things)
     report("the pod brings agentsh along", pod.run("agentsh", root).returncode == 0)
-    container, pid = pod.start("agent", busybox())
+    container, pid = pod.start("agent", small)
     base = cgroup_of(pid)
     asked = podman("exec", container, *pod.container("agent")["lifecycle"]["postStart"]["exec"]["command"])
     # 4 GiB less the 300 MiB that the fleet's policy keeps for the agent.
@@ -69,7 +82,7 @@ def agents(podman, root):
 def main():
     """Both kinds of nodes."""
     opt()
-    root, podman = image(), Podman()
+    root, podman, small = image(), Podman(), busybox()
     # The rest of it does as on dedicated nodes.
     things = rendered("default")
     pod = Pod(podman, "default", of_kind(things, "DaemonSet")["spec"]["template"]["spec"], things)
@@ -79,14 +92,15 @@ def main():
     container = begin(podman, "dedicated", root)
     equal("dedicated: the scheduler has the machine", scheduler()["scheduler"]["state"], "on")
     report("dedicated: the node has agentsh", os.access("/opt/agentsh/bin/agentsh", os.X_OK))
-    first, call = agents(podman, root)
+    renewed(podman, root, small)
+    first, call = agents(podman, root, small)
     expected = ("/bin/bash of /opt/agentsh/bin/bash", ["explore-0"])
     equal("a call of its is in a leaf", call(), expected)
     seen = podman("exec", container, "/opt/agentsh/libexec/busybox", "wget", "-qO-", "http://127.0.0.1:9753/metrics").stdout.splitlines()
     lines = [f'agentsh_at_work{{part="{part}"}} 1' for part in ("monitor", "scheduler")]
     report("who scrapes sees what is at work", all(line in seen for line in lines), seen)
     report("and the calls by class", 'agentsh_calls_live{class="test"} 0' in seen and "agentsh_holds_total 0" in seen, seen)
-    wanted, pid = podman.start("--annotation", "agentsh=attach", "--memory", "64m", "--rootfs", f"{PLACE}/busybox", "/bin/busybox", "sleep", "600")
+    wanted, pid = podman.start("--annotation", "agentsh=attach", "--memory", "64m", "--rootfs", small, "/bin/busybox", "sleep", "600")
     report("a container with the annotation is attached as it starts", until(lambda: cgroup_of(pid).endswith("/agent"), 60), podman("logs", container).stderr)
     podman("rm", "-f", "-t", "0", wanted)
     unloaded = podman("exec", container, HELPER, "unload")

@@ -46,6 +46,14 @@ elif what == "stay":
 os.unlink(f"{place}/live-{number}")
 """
 
+LOCKER = """
+import fcntl, os, sys, time
+os.setuid(65534)
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("locked", flush=True)
+time.sleep(60)
+"""
+
 
 def command(*options, what="burst"):
     """agentshctl run with these options, and the agent above."""
@@ -58,6 +66,21 @@ def command(*options, what="burst"):
 def said():
     """What the agents have said, by number."""
     return [read(PLACE, name) for name in sorted(os.listdir(PLACE)) if name.startswith("said-")]
+
+
+def agents():
+    """The command lines of all processes that are one of several, or wait for a place to be it."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        words = (read("/proc", pid, "cmdline") or "").split("\0")
+        if PLACE in words and "--count" not in words:
+            found.append([word for word in words if word != AGENT])
+    return found
+
+
+def sessions(start):
+    """The names of the sessions that begin so."""
+    return sorted(name for name in os.listdir(POOL) if name.startswith(start))
 
 
 def main():
@@ -88,8 +111,10 @@ def main():
     done = run(*command("--count", "3", "--session", "status", what="status"))
     report("the first status that isn't 0 is all's", done.returncode == 7 and "agent 2 of 3 (status-2) ended with 7" in done.stderr, done)
 
-    with subprocess.Popen(command("--count", "2", "--session", "stay", "--guarantee", "250M", what="stay")) as all_of_them:
-        report("two stay", until(lambda: len(os.listdir(PLACE)) == 2), os.listdir(PLACE))
+    waiting = command("--count", "3", "--wait", "--session", "stay", "--guarantee", "250M", what="stay")
+    with subprocess.Popen(waiting) as all_of_them:
+        report("two stay, and a third waits", until(lambda: len(os.listdir(PLACE)) == 2 and len(agents()) == 3), agents())
+        places = sessions("stay-")
         equal("the pool protects what they are guaranteed", [read(POOL, file) for file in ("memory.min", "memory.low")], [str(200 * MIB), str(500 * MIB)])
         done = run(*command_for_one("--guarantee", "250M"))
         report("another one is refused while they stay", done.returncode == 3 and "no place" in done.stderr, done)
@@ -97,11 +122,17 @@ def main():
         report("nor is their pool made too small for them", done.returncode == 3 and "500M are guaranteed" in done.stderr, done)
         all_of_them.send_signal(signal.SIGTERM)
         all_of_them.wait(20)
-    gone = until(lambda: all("populated 0" in (read(POOL, f"stay-{n}", "cgroup.events") or "") for n in (1, 2)))
-    report("agents end with what has started them", gone)
+    report("agents end with what has started them", until(lambda: not agents()), agents())
+    equal("and who waited hasn't taken a place before", (len(places), sessions("stay-")), (2, places))
     done = run(*command_for_one("--guarantee", "250M"))
     equal("and leave their places", (done.returncode, done.stderr), (0, ""))
     run("sh", "-c", f"echo max >{POOL}/memory.max")
+
+    with subprocess.Popen([PYTHON, "-c", LOCKER, POOL], stdout=subprocess.PIPE) as locker:
+        equal("any user can lock the pool's directory", locker.stdout.readline(), b"locked\n")
+        done = run(*command_for_one())
+        equal("and keeps no session from being made", (done.returncode, done.stderr), (0, ""))
+        locker.kill()
 
 
 def command_for_one(*options):
