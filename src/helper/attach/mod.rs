@@ -186,7 +186,8 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
         strict::refuse_what_does_not_hold(peer, &mounts)?;
     }
-    let (spec, policy, around) = arrange(&base)?;
+    let (policy, compiled) = policy()?;
+    let (spec, around) = arrange(&base, &policy)?;
     engine_may_enter(&base)?;
     let user = args.uid.unwrap_or(status.uid);
     let user = (user != 0).then(|| {
@@ -203,7 +204,7 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
         Some((uid, gid)) => session::hand_over(&base, uid, gid)?,
         None => {}
     }
-    let parcel = Parcel::of(&calls, &compiled()?, openings)?;
+    let parcel = Parcel::of(&calls, &compiled, openings)?;
     let agent = cgroup.join("agent");
     let still = || match peer.cgroup()? {
         now if now.starts_with(&agent) => Ok(()),
@@ -279,10 +280,9 @@ fn refuse_those_who_get_past(base: &Dir, strict: bool) -> Result<()> {
 }
 
 /// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first. Gives what a call has around it.
-fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
+fn arrange(base: &Dir, policy: &Policy) -> Result<(Spec, Around)> {
     let above = base.path().ancestors().skip(1).map_while(|p| Dir::open(p).ok()?.read_max("memory.max").ok());
     let (limit, above) = (base.read_max("memory.max").unwrap_or(None), above.flatten().min());
-    let policy = store::load(&LoadEnv::bare(0)).policy;
     let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
     let shown = Shown { high: None, max: limits::least(limit, above) };
     let around = Around { shown, budget: spec.budget, available: spec.available };
@@ -299,7 +299,7 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
         let most = u64::from(spec.max_leaves) + 2;
         base.write_u64("cgroup.max.descendants", most).context("cgroup.max.descendants")?;
     }
-    Ok((spec, policy, around))
+    Ok((spec, around))
 }
 
 /// One of us at a time, and none while a launcher arranges the cgroup by itself. Until it is closed, or unlocked.
@@ -329,8 +329,8 @@ fn engine_may_enter(base: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// The host's policy, compiled.
-fn compiled() -> Result<Vec<u8>> {
+/// The host's policy as its files are now, and its compiled form: what the container gets and what its launchers read is one.
+fn policy() -> Result<(Box<Policy>, Vec<u8>)> {
     let env = LoadEnv::bare(0);
     let (inputs, _) = store::inputs(&env, &mut Vec::new());
     let outcome = compile::compile(&inputs);
@@ -338,7 +338,8 @@ fn compiled() -> Result<Vec<u8>> {
         let problems: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
         bail!("the policy has errors; `agentshctl policy check` shows them: {}", problems.join("; "));
     }
-    Ok(outcome.to_bytes(&inputs))
+    let compiled = outcome.to_bytes(&inputs);
+    Ok((outcome.policy, compiled))
 }
 
 /// For `?` on what the kernel answers about a cgroup.

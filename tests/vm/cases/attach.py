@@ -47,9 +47,9 @@ def again(running):
     _, policy, _ = running(["cat /run/agentsh/policy | wc -c", "echo x >/run/agentsh/policy", "mkdir /run/agentsh/x"])
     report("the policy is there", int(policy[0][1].split()[1]) > 100, policy)
     equal("and can't be written, nor anything beside it", [said[0] for said in policy[1:3]], ["1", "1"])
-    put_policy("classes:\n  explore:\n    pids.max: 77\n")
+    put_policy("session:\n  reserve: 64M\nclasses:\n  explore:\n    pids.max: 77\n", compiled=False)
     done = attach(running.pid)
-    equal("attached again with another policy: it is renewed", done.stdout, f"{MEMORY // 2} MiB for calls, mounted already, its policy renewed, at /run/agentsh from {group}/calls\n")
+    equal("attached again with another policy: it is renewed, and the budget is by that one", done.stdout, f"{MEMORY - 64} MiB for calls, mounted already, its policy renewed, at /run/agentsh from {group}/calls\n")
     equal("without a mount more", read("/proc", str(running.pid), "mountinfo"), before)
     look = 'cat "$CALLS/$(sed s,.*/,, /proc/self/cgroup)/pids.max"; ls /run/agentsh'
     equal("and in force at once", running([look])[1][:1], [["0", "out: 77", "out: calls", "out: policy"]])
