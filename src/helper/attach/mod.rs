@@ -130,8 +130,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn labelled(cgroup: &Path, args: &Args) -> Result<()> {
     let id = label::id_of(cgroup)?;
     // It may have gone meanwhile, as any of its processes may.
-    let pids = open(&root()?, cgroup).and_then(|base| find::processes(&base)).unwrap_or_default();
-    let peer = pids.first().and_then(|&pid| Peer::of(pid).ok());
+    let peer = open(&root()?, cgroup).and_then(|base| find::first(&base)).unwrap_or_default();
     let found = peer.as_ref().map_or(Found::Unknown, |peer| label::look(peer, id).unwrap_or(Found::Unknown));
     println!("{}", found.word());
     if let Some(peer) = peer.filter(|_| found == Found::Wanted) {

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from driven import MEMORY, Running, everything  # noqa: E402
 from roots import PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
-from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
+from sessions import MIB, equal, program, read, report, run, until, write  # noqa: E402
 from sessions import policy as put_policy  # noqa: E402
 
 HELPER = program("agentsh-helper")
@@ -83,6 +83,19 @@ def refusals(podman, root):
     process.wait(20)
 
 
+def the_first_of_all(podman, root):
+    """Pids begin anew when they are used up: who came later may have the lower one."""
+    container, pid = podman.start("--memory", "64m", "--rootfs", root, "/bin/busybox", "sleep", "600")
+    group = cgroup_of(pid)
+    write("/proc/sys/kernel/ns_last_pid", "400")
+    podman("exec", "-d", "--user", "1000", container, "/bin/busybox", "sleep", "600")
+    pids = sorted(map(int, (read(group, "cgroup.procs") or "").split()))
+    report("another user's process has a lower pid than the first one", len(pids) == 2 and pids[1] == pid, (pid, pids))
+    equal("a container is attached by its id", attach(container[:12]).returncode, 0)
+    equal("for the user of its first process, whatever the numbers", os.stat(f"{group}/calls").st_uid, 0)
+    podman("rm", "-f", "-t", "0", container)
+
+
 def by_annotation(root):
     """The engine's own hook."""
     hooks = f"{PLACE}/hooks"
@@ -123,6 +136,7 @@ def main():
     attached("rootless", rootless)
     everything("rootless", rootless)
     rootless.end()
+    the_first_of_all(podman, small)
     by_annotation(small)
     refusals(podman, small)
 
