@@ -30,7 +30,7 @@ use inside::{Delivered, Parcel};
 pub use label::Found;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchownat};
 use peer::{Peer, Status};
 use std::os::fd::AsFd;
@@ -188,11 +188,11 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     let (policy, compiled) = policy()?;
     let (spec, around) = arrange(&base, &policy)?;
     engine_may_enter(&base)?;
-    let user = args.uid.unwrap_or(status.uid);
-    let user = (user != 0).then(|| {
-        let gid = args.uid.map_or(status.gid, |_| crate::ctl::run::group_of(user).as_raw());
-        (Uid::from_raw(user), Gid::from_raw(gid))
-    });
+    let user = match args.uid {
+        Some(uid) => (Uid::from_raw(uid), crate::ctl::run::group_of(uid)),
+        None => whose(&base)?.unwrap_or((Uid::from_raw(status.uid), Gid::from_raw(status.gid))),
+    };
+    let user = (!user.0.is_root()).then_some(user);
     let calls = base.child("calls").with_context(|| format!("{}/calls", base.path().display()))?;
     let openings = match strict {
         true => strict::furnish(&calls, &policy, &around, args.leaves, user)?,
@@ -276,6 +276,22 @@ fn refuse_those_who_get_past(base: &Dir, strict: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Who runs calls in this container if nobody says so: whoever its calls/ was handed over to, else who its first process runs as.
+/// Never who asks, as anybody in the container may, and would take it from its user.
+fn whose(base: &Dir) -> Result<Option<(Uid, Gid)>> {
+    // With --strict it is the leaves that are handed over.
+    for file in ["calls", "calls/other-0/cgroup.procs"] {
+        if let Ok(owner) = fstatat(base, file, AtFlags::AT_SYMLINK_NOFOLLOW)
+            && owner.st_uid != 0
+        {
+            return Ok(Some((Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid))));
+        }
+    }
+    let Some(first) = find::first(base)? else { return Ok(None) };
+    let status = first.status()?;
+    Ok(Some((Uid::from_raw(status.uid), Gid::from_raw(status.gid))))
 }
 
 /// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first. Gives what a call has around it.
