@@ -8,6 +8,7 @@
 mod ask;
 mod before;
 mod container;
+mod descendants;
 pub mod detach;
 mod find;
 mod inside;
