@@ -69,7 +69,13 @@ pub fn listed(dir: &Dir) -> Result<Vec<i32>, Errno> {
         Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
         other => other?,
     };
-    Ok(String::from_utf8_lossy(text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+    Ok(pids(text))
+}
+
+fn pids(text: &[u8]) -> Vec<i32> {
+    // What is cut off at the end of the buffer may be the beginning of a number: that of a process of the host's.
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    String::from_utf8_lossy(&text[..whole]).lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The container's first process, by the state that an engine gives its hooks (OCI runtime specification, "State").
@@ -101,6 +107,13 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(super::first(&base).unwrap().is_none(), "who has ended isn't it");
+    }
+
+    #[test]
+    fn a_pid_that_was_cut_is_nobody_s() {
+        assert_eq!(pids(b"7\n812\n12"), [7, 812]);
+        assert_eq!(pids(b"812\n"), [812]);
+        assert!(pids(b"81").is_empty() && pids(b"").is_empty());
     }
 
     #[test]
