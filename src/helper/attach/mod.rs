@@ -180,11 +180,15 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     }
     let base = open(&root, &cgroup)?;
     // What was made strict stays so.
-    let strict = args.strict || base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
+    let was_strict = base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
+    let strict = args.strict || was_strict;
     refuse_those_who_get_past(&base, strict)?;
     if strict {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
         strict::refuse_what_does_not_hold(peer, &mounts)?;
+    }
+    if strict && !was_strict {
+        strict::refuse_namespaces_of_their_own(&base)?;
     }
     let (policy, compiled) = policy()?;
     let (spec, around) = arrange(&base, &policy)?;
