@@ -86,6 +86,11 @@ impl Around {
         }
     }
 
+    /// Was there no descriptor left for one of the levels?
+    pub fn is_cut(&self) -> bool {
+        self.levels.cut
+    }
+
     /// What the tightest level left at the last look.
     pub fn room(&self) -> Option<Room> {
         self.room

@@ -15,6 +15,7 @@ use crate::policy::compiled::{Amount, Knobs};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::gettid;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
@@ -129,7 +130,8 @@ impl Session {
         if last == Errno::EAGAIN {
             return Err(self.refused(last));
         }
-        let seed = u64::from(std::process::id());
+        // The thread's: serve claims for many programs in one process.
+        let seed = u64::try_from(gettid().as_raw()).unwrap_or(0);
         for try_number in 0..TRIES_BEYOND {
             match self.fresh(class, first + seed * TRIES_BEYOND + try_number, wish) {
                 Ok(leaf) => return Ok(leaf),

@@ -254,6 +254,11 @@ pub fn read_max(path: &Path) -> Result<Option<u64>, Errno> {
     parse::number_or_max(Kept(file).read(&mut [0; 32])?).ok_or(Errno::EBADMSG)
 }
 
+/// Was a file not opened for want of a descriptor alone, so that it is worth another try?
+pub fn for_now(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE)
+}
+
 impl Kept {
     /// Reads it from its beginning; the kernel produces its text anew each time.
     pub fn read<'b>(&self, buf: &'b mut [u8]) -> Result<&'b [u8], Errno> {

@@ -5,7 +5,7 @@
 
 use super::around::{Around, Mine};
 use super::control::{Law, Reason};
-use super::dir::{BUFFER, Dir, Kept};
+use super::dir::{BUFFER, Dir, Kept, for_now};
 use super::leaf::{Leaf, nearly_full};
 use super::leftover::{self, Leftover};
 use super::news::Killed;
@@ -80,7 +80,16 @@ struct Files {
     pids_events: Option<Kept>,
     /// To be written when there may be no memory left to open it.
     kill: Option<Kept>,
+    /// Was there no descriptor left for one of these?
+    cut: bool,
     around: Around,
+    opened_at: u64,
+}
+
+impl Files {
+    fn is_worth_another_try(&self, now: u64) -> bool {
+        (self.cut || self.around.is_cut()) && now.saturating_sub(self.opened_at) >= AGAIN
+    }
 }
 
 /// What was read last: not every file is worth reading at every look.
@@ -99,6 +108,8 @@ struct Seen {
 }
 
 const MS: u64 = 1_000_000;
+/// What there was no descriptor for is tried again so often.
+const AGAIN: u64 = 500 * MS;
 /// Refused forks are looked for so often.
 const FORKS_EVERY: u64 = 100 * MS;
 /// Percent of the levels above the session that a session of low priority leaves to others.
@@ -197,8 +208,10 @@ impl<'a> Governor<'a> {
             let killed = leftover::watch(&mut self.suspects);
             self.bombs.extend(killed.iter().map(|b| Killed { class: b.class, limit: b.limit }));
         }
-        if self.files.is_none() {
-            self.files = Some(self.open());
+        // All anew, as nobody raises the memory.high of a call that isn't seen, and it would stand still over it for good.
+        if self.files.as_ref().is_none_or(|files| files.is_worth_another_try(now)) {
+            self.files = None;
+            self.files = Some(self.open(now));
         }
         if self.woken && self.oom_killed() {
             return WHILE_IT_DIES;
@@ -237,8 +250,7 @@ impl<'a> Governor<'a> {
         std::mem::replace(&mut self.seen.oom_kills, kills) < kills
     }
 
-    fn open(&self) -> Files {
-        let keep = |file| self.leaf.dir.keep(file, OFlag::O_RDONLY).ok();
+    fn open(&self, now: u64) -> Files {
         // A nested agent's calls have the priority of the session that it is in itself.
         let outermost = peers::outermost(self.session.calls.path()).parent();
         let low =
@@ -246,15 +258,23 @@ impl<'a> Governor<'a> {
         if low {
             oom::goes_first(&self.leaf.dir);
         }
+        let mut cut = false;
+        let mut keep = |file, flags| {
+            let kept = self.leaf.dir.keep(file, flags);
+            cut |= kept.as_ref().is_err_and(|&errno| for_now(errno));
+            kept.ok()
+        };
         Files {
-            current: keep("memory.current"),
-            stat: keep("memory.stat"),
-            events: keep("memory.events"),
-            pressure: keep("memory.pressure"),
-            cpu: keep("cpu.stat"),
-            pids_events: keep("pids.events"),
-            kill: self.leaf.dir.keep("cgroup.kill", OFlag::O_WRONLY).ok(),
+            current: keep("memory.current", OFlag::O_RDONLY),
+            stat: keep("memory.stat", OFlag::O_RDONLY),
+            events: keep("memory.events", OFlag::O_RDONLY),
+            pressure: keep("memory.pressure", OFlag::O_RDONLY),
+            cpu: keep("cpu.stat", OFlag::O_RDONLY),
+            pids_events: keep("pids.events", OFlag::O_RDONLY),
+            kill: keep("cgroup.kill", OFlag::O_WRONLY),
+            cut,
             around: Around::new(Levels::open(&self.session.calls, if low { LOW_CUSHION } else { 0 })),
+            opened_at: now,
         }
     }
 

@@ -1,10 +1,11 @@
 //! How much memory the levels above a leaf can still take.
 
-use super::dir::{BUFFER, Dir, Kept};
+use super::dir::{BUFFER, Dir, Kept, for_now};
 use super::limits::least;
 use super::meminfo::Meminfo;
 use super::parse;
 use super::usage::LimitOwner;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ const MACHINE_RESERVE: u64 = 64 << 20;
 pub struct Levels {
     levels: Vec<Level>,
     meminfo: Option<Meminfo>,
+    /// Is there another one, for which no descriptor was left?
+    pub cut: bool,
 }
 
 #[derive(Debug)]
@@ -66,15 +69,18 @@ impl Levels {
     pub fn open(calls: &Dir, cushion_percent: u64) -> Levels {
         let own = [calls.path()].into_iter();
         let above = calls.path().ancestors().skip(1).take(LEVELS);
-        let mut levels = Vec::new();
+        let (mut levels, mut cut) = (Vec::new(), false);
         for (depth, path) in own.chain(above).enumerate() {
             let cushion_percent = if depth < 2 { 0 } else { cushion_percent };
             match Level::open(path, cushion_percent) {
-                Some(level) => levels.push(level),
-                None => break,
+                Ok(level) => levels.push(level),
+                Err(errno) => {
+                    cut = for_now(errno);
+                    break;
+                }
             }
         }
-        Levels { levels, meminfo: Meminfo::open() }
+        Levels { levels, meminfo: Meminfo::open(), cut }
     }
 
     /// Reads the limits anew.
@@ -138,11 +144,11 @@ pub fn tightest(rooms: impl Iterator<Item = Room>) -> Option<Room> {
 }
 
 impl Level {
-    fn open(path: &Path, cushion_percent: u64) -> Option<Level> {
-        let dir = Dir::open(path).ok()?;
-        let keep = |file| dir.keep(file, OFlag::O_RDONLY).ok();
+    fn open(path: &Path, cushion_percent: u64) -> Result<Level, Errno> {
+        let dir = Dir::open(path)?;
+        let keep = |file| dir.keep(file, OFlag::O_RDONLY);
         let (max, high) = (keep("memory.max")?, keep("memory.high")?);
-        Some(Level {
+        Ok(Level {
             path: path.to_owned(),
             limits: limits(&max, &high),
             current: keep("memory.current")?,

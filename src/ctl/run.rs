@@ -6,9 +6,10 @@ use crate::cgroup::pool::Pool;
 use crate::cgroup::session::Priority;
 use crate::cgroup::start::{Guarantee, Refused, Wish};
 use crate::cgroup::{dir::Dir, mark, own, pool, start};
+use crate::policy::compile::in_force;
 use crate::policy::compiled::{Amount, SessionPolicy};
 use crate::policy::place::LoadEnv;
-use crate::policy::{store, units};
+use crate::policy::units;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -109,7 +110,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     if args.uid.is_some() && !Uid::current().is_root() {
         bail!("--uid needs root");
     }
-    let policy = store::load(&LoadEnv::of_process()).policy.session;
+    let policy = in_force(&LoadEnv::of_process()).policy.session;
     match args.count {
         Some(count) => {
             let name = args.session.clone().unwrap_or_else(|| format!("run-{}", std::process::id()));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod attach;
 mod bpf;
+mod descriptors;
 mod load;
 mod memory;
 mod power;

@@ -4,9 +4,9 @@ use super::memory;
 use crate::cgroup::session::Priority;
 use crate::cgroup::{mark, mount, pool, session, start};
 use crate::ctl::run::{amount, group_of, priority};
+use crate::policy::compile;
 use crate::policy::compiled::Amount;
 use crate::policy::place::LoadEnv;
-use crate::policy::store;
 use anyhow::{Result, anyhow, bail};
 use nix::unistd::Uid;
 
@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Result<()> {
         pool.protect();
         return Ok(());
     }
-    let policy = store::load(&LoadEnv::bare(0)).policy;
+    let loaded = compile::in_force(&LoadEnv::bare(0));
+    if let Some(problem) = &loaded.problem {
+        eprintln!("agentsh-helper: not all of the policy is in force: {problem}");
+    }
     let user = args.uid.map(|uid| (Uid::from_raw(uid), group_of(uid)));
     let wish = start::Wish {
         name: &args.name,
@@ -60,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
         guarantee: start::Guarantee::Uncounted,
     };
     let (base, _, lacks) =
-        start::make(&pool, &wish, mark::BY_HELPER, &policy.session).map_err(|why| anyhow!(why))?;
+        start::make(&pool, &wish, mark::BY_HELPER, &loaded.policy.session).map_err(|why| anyhow!(why))?;
     if !lacks.is_empty() {
         eprintln!(
             "agentsh-helper: not enforced, as the kernel or the cgroup tree lacks it here: {}",

@@ -9,8 +9,8 @@ mod sample;
 mod sandbox;
 
 use super::Outcome;
+use crate::policy::compile::in_force;
 use crate::policy::place::LoadEnv;
-use crate::policy::store;
 use anyhow::Result;
 use check::{Check, State, Tier};
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl Standing {
 /// Does all checks and prints them.
 pub fn run(args: &Args) -> Result<Outcome> {
     let env = LoadEnv::of_process();
-    let loaded = store::load(&env);
+    let loaded = in_force(&env);
     let mut checks = policy::check(&env, &loaded);
     let (leaf, place) = leaf::check(&loaded.policy);
     let (sample, shell) = sample::check(&loaded.policy.log, place);

@@ -9,10 +9,12 @@
 //! Each step finds out by itself what is left to be done, so whoever is interrupted is followed by another.
 
 use super::before::{Before, switched_on};
+use super::descendants::{self, Failed, failed};
 use super::inside;
 use super::peer::Peer;
 use super::{MOST_PEERS, answer, find, lock, open, root, the_cgroup, the_process};
 use crate::cgroup::dir::Dir;
+use crate::helper::descriptors;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use std::collections::HashSet;
@@ -23,8 +25,6 @@ const PARTS: [&str; 2] = ["calls", "agent"];
 /// Processes are forked and leaves made meanwhile: so often is begun anew, with a moment in between.
 const ROUNDS: usize = 100;
 const BETWEEN: Duration = Duration::from_millis(10);
-/// Cgroups are looked for so far down: further than as many as attach allows can lie within one another.
-const DEEPEST: usize = 512;
 
 /// Undo attach: unmount /run/agentsh in the container, move its processes back into its own cgroup, remove agent/ and calls/, and
 /// leave the container as it was.
@@ -40,6 +40,7 @@ pub struct Args {
 
 /// Detaches one container.
 pub fn run(args: &Args) -> Result<()> {
+    descriptors::raise(descendants::DESCRIPTORS);
     super::limit_powers()?;
     let peer = Peer::of(the_process(&args.container)?)?;
     println!("{}", detach(&peer)?);
@@ -83,10 +84,7 @@ fn withdraw(base: &Dir, peer: &Peer) -> Result<()> {
     if seen.insert(peer.namespace("mnt")?) {
         inside::withdraw(peer)?;
     }
-    let mut all = Vec::new();
-    // What comes and goes is looked at as far as it is there.
-    let _ = below(base, DEEPEST, &mut all);
-    let pids = all.iter().flat_map(|dir| find::listed(dir).unwrap_or_default()).take(MOST_PEERS);
+    let pids = descendants::processes(base)?.into_iter().take(MOST_PEERS);
     for other in pids.filter_map(|pid| Peer::of(pid).ok()) {
         // It may have ended meanwhile.
         if other.namespace("mnt").is_ok_and(|ns| seen.insert(ns)) {
@@ -106,7 +104,10 @@ fn undo(base: &Dir, before: &Before) -> Result<usize> {
             Ok(false) => {}
             // Made, filled or switched on again meanwhile.
             Err((Errno::EBUSY | Errno::ENOENT | Errno::ENODEV | Errno::ENOTEMPTY, error)) => last = error,
-            Err((_, error)) => return Err(error),
+            Err((_, error)) => {
+                last = error;
+                break;
+            }
         }
         std::thread::sleep(BETWEEN);
     }
@@ -114,33 +115,24 @@ fn undo(base: &Dir, before: &Before) -> Result<usize> {
 }
 
 /// Once through all of it. True if nothing is left.
-fn undo_once(base: &Dir, before: &Before, moved: &mut usize) -> Result<bool, (Errno, anyhow::Error)> {
-    let failed = |dir: &Dir| {
-        let path = dir.path().display().to_string();
-        move |errno: Errno| (errno, anyhow!("{path}: {}", errno.desc()))
-    };
-    let mut all = Vec::new();
+fn undo_once(base: &Dir, before: &Before, moved: &mut usize) -> Result<bool, Failed> {
+    let mut parts = Vec::new();
     for part in PARTS {
-        let dir = match base.child(part) {
-            Err(Errno::ENOENT) => continue,
-            other => other.map_err(failed(base))?,
-        };
-        if part == "calls" {
-            // A launcher that has it open makes no more leaves.
-            dir.write_u64("cgroup.max.descendants", 0).map_err(failed(&dir))?;
+        match base.child(part) {
+            Err(Errno::ENOENT) => {}
+            other => parts.push(other.map_err(failed(base))?),
         }
-        below(&dir, DEEPEST, &mut all).map_err(failed(&dir))?;
-        all.push(dir);
     }
-    for dir in &all {
-        // What is held goes on.
-        dir.write("cgroup.freeze", b"0").map_err(failed(dir))?;
-        for name in switched_on(dir).map_err(failed(dir))? {
-            dir.write("cgroup.subtree_control", format!("-{name}").as_bytes()).map_err(failed(dir))?;
+    for dir in &parts {
+        if dir.name() == "calls" {
+            // A launcher that has it open makes no more leaves.
+            dir.write_u64("cgroup.max.descendants", 0).map_err(failed(dir))?;
         }
+        descendants::see(dir, &mut |dir| let_go(dir).map_err(failed(dir)))?;
+        let_go(dir).map_err(failed(dir))?;
     }
     before.switch_off(base).map_err(failed(base))?;
-    for dir in &all {
+    let mut empty = |dir: &Dir| {
         *moved += pour(dir, base).map_err(|errno| match errno {
             Errno::EXDEV => {
                 let path = dir.path().display();
@@ -148,16 +140,26 @@ fn undo_once(base: &Dir, before: &Before, moved: &mut usize) -> Result<bool, (Er
             }
             _ => failed(base)(errno),
         })?;
+        Ok(())
+    };
+    for dir in &parts {
+        descendants::see(dir, &mut empty)?;
+        empty(dir)?;
     }
     let mut left = false;
-    for dir in all {
-        let (Some(above), name) = (dir.path().parent(), dir.name()) else { continue };
-        left |= Dir::open(above).is_ok_and(|above| match above.remove_child(name) {
-            Ok(()) | Err(Errno::ENOENT) => false,
-            Err(_) => true,
-        });
+    for dir in &parts {
+        left |= descendants::remove(base, dir.name());
     }
     Ok(!left)
+}
+
+/// What is held goes on, and no controller keeps processes from being moved up.
+fn let_go(dir: &Dir) -> Result<(), Errno> {
+    dir.write("cgroup.freeze", b"0")?;
+    for name in switched_on(dir)? {
+        dir.write("cgroup.subtree_control", format!("-{name}").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Moves what is in a cgroup to another, once. Gives how many there were. One whose first thread has ended may be listed on, and
@@ -177,21 +179,6 @@ fn pour(from: &Dir, to: &Dir) -> Result<usize, Errno> {
         }
     }
     Ok(moved)
-}
-
-/// All cgroups below this one, the deepest first.
-fn below(dir: &Dir, depth: usize, all: &mut Vec<Dir>) -> Result<(), Errno> {
-    for name in dir.children(usize::MAX)? {
-        let child = match dir.child(&name) {
-            Err(Errno::ENOENT) => continue,
-            other => other?,
-        };
-        if depth > 0 {
-            below(&child, depth - 1, all)?;
-        }
-        all.push(child);
-    }
-    Ok(())
 }
 
 fn child(base: &Dir, name: &str) -> Result<Option<Dir>> {

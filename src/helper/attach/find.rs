@@ -1,5 +1,6 @@
 //! Which process stands for a container.
 
+use super::peer::Peer;
 use super::{answer, container};
 use crate::cgroup::dir::Dir;
 use anyhow::{Context, Result, bail};
@@ -16,8 +17,8 @@ pub fn by_name(root: &Dir, wanted: &str) -> Result<i32> {
     let mut found = Vec::new();
     search(root, wanted, DEEPEST, &mut found)?;
     match found.as_slice() {
-        [one] => match processes(one)?.first() {
-            Some(&first) => Ok(first),
+        [one] => match first(one)? {
+            Some(first) => Ok(first.pid),
             None => bail!("{} has no processes: is the container running?", one.path().display()),
         },
         [] => bail!(
@@ -43,13 +44,21 @@ fn search(dir: &Dir, wanted: &str, depth: usize, found: &mut Vec<Dir>) -> Result
     Ok(())
 }
 
-/// The processes of a container's cgroup, whether it is arranged already or not: the first one first.
+/// A container's first process, by which all others came: not the one with the lowest pid, as these begin anew when they are used
+/// up, but the one that began first. A process of the container can't make itself older than that.
+pub fn first(base: &Dir) -> Result<Option<Peer>> {
+    let peers = processes(base)?.into_iter().filter_map(|pid| Peer::of(pid).ok());
+    // Whoever has ended meanwhile isn't it.
+    let aged = peers.filter_map(|peer| Some((peer.age().ok()?, peer)));
+    Ok(aged.min_by_key(|(age, peer)| (*age, peer.pid)).map(|(_, peer)| peer))
+}
+
+/// The processes of a container's cgroup, whether it is arranged already or not.
 pub fn processes(base: &Dir) -> Result<Vec<i32>> {
     let mut pids = listed(base).map_err(answer(base))?;
     if let Ok(agent) = base.child("agent") {
         pids.extend(listed(&agent).map_err(answer(&agent))?);
     }
-    pids.sort_unstable();
     Ok(pids)
 }
 
@@ -60,7 +69,13 @@ pub fn listed(dir: &Dir) -> Result<Vec<i32>, Errno> {
         Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
         other => other?,
     };
-    Ok(String::from_utf8_lossy(text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+    Ok(pids(text))
+}
+
+fn pids(text: &[u8]) -> Vec<i32> {
+    // What is cut off at the end of the buffer may be the beginning of a number: that of a process of the host's.
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    String::from_utf8_lossy(&text[..whole]).lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The container's first process, by the state that an engine gives its hooks (OCI runtime specification, "State").
@@ -76,6 +91,30 @@ pub fn by_state(state: impl Read) -> Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_process_is_the_one_that_began_first_whatever_the_numbers() {
+        let tmp = tempfile::tempdir().unwrap();
+        let base = Dir::open_anywhere(tmp.path()).unwrap();
+        let own = std::process::id();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        // Its pid may be lower than ours.
+        for (listed, first) in [(vec![child.id(), own], own), (vec![child.id()], child.id())] {
+            let text: String = listed.iter().map(|pid| format!("{pid}\n")).collect();
+            std::fs::write(tmp.path().join("cgroup.procs"), text).unwrap();
+            assert_eq!(super::first(&base).unwrap().map(|peer| peer.pid), i32::try_from(first).ok());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(super::first(&base).unwrap().is_none(), "who has ended isn't it");
+    }
+
+    #[test]
+    fn a_pid_that_was_cut_is_nobody_s() {
+        assert_eq!(pids(b"7\n812\n12"), [7, 812]);
+        assert_eq!(pids(b"812\n"), [812]);
+        assert!(pids(b"81").is_empty() && pids(b"").is_empty());
+    }
 
     #[test]
     fn a_hook_s_state_names_the_first_process() {

@@ -8,6 +8,7 @@
 mod ask;
 mod before;
 mod container;
+mod descendants;
 pub mod detach;
 mod find;
 mod inside;
@@ -31,7 +32,7 @@ use inside::{Delivered, Parcel};
 pub use label::Found;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchownat};
 use peer::{Peer, Status};
 use std::os::fd::AsFd;
@@ -132,8 +133,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn labelled(cgroup: &Path, args: &Args) -> Result<()> {
     let id = label::id_of(cgroup)?;
     // It may have gone meanwhile, as any of its processes may.
-    let pids = open(&root()?, cgroup).and_then(|base| find::processes(&base)).unwrap_or_default();
-    let peer = pids.first().and_then(|&pid| Peer::of(pid).ok());
+    let peer = open(&root()?, cgroup).and_then(|base| find::first(&base)).unwrap_or_default();
     let found = peer.as_ref().map_or(Found::Unknown, |peer| label::look(peer, id).unwrap_or(Found::Unknown));
     println!("{}", found.word());
     if let Some(peer) = peer.filter(|_| found == Found::Wanted) {
@@ -182,19 +182,24 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     }
     let base = open(&root, &cgroup)?;
     // What was made strict stays so.
-    let strict = args.strict || base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
+    let was_strict = base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
+    let strict = args.strict || was_strict;
     refuse_those_who_get_past(&base, strict)?;
     if strict {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
         strict::refuse_what_does_not_hold(peer, &mounts)?;
     }
-    let (spec, policy, around) = arrange(&base)?;
+    if strict && !was_strict {
+        strict::refuse_namespaces_of_their_own(&base)?;
+    }
+    let (policy, compiled) = policy()?;
+    let (spec, around) = arrange(&base, &policy)?;
     engine_may_enter(&base)?;
-    let user = args.uid.unwrap_or(status.uid);
-    let user = (user != 0).then(|| {
-        let gid = args.uid.map_or(status.gid, |_| crate::ctl::run::group_of(user).as_raw());
-        (Uid::from_raw(user), Gid::from_raw(gid))
-    });
+    let user = match args.uid {
+        Some(uid) => (Uid::from_raw(uid), crate::ctl::run::group_of(uid)),
+        None => whose(&base)?.unwrap_or((Uid::from_raw(status.uid), Gid::from_raw(status.gid))),
+    };
+    let user = (!user.0.is_root()).then_some(user);
     let calls = base.child("calls").with_context(|| format!("{}/calls", base.path().display()))?;
     let openings = match strict {
         true => strict::furnish(&calls, &policy, &around, args.leaves, user)?,
@@ -205,7 +210,7 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
         Some((uid, gid)) => session::hand_over(&base, uid, gid)?,
         None => {}
     }
-    let parcel = Parcel::of(&calls, &compiled()?, openings)?;
+    let parcel = Parcel::of(&calls, &compiled, openings)?;
     let agent = cgroup.join("agent");
     let still = || match peer.cgroup()? {
         now if now.starts_with(&agent) => Ok(()),
@@ -280,11 +285,26 @@ fn refuse_those_who_get_past(base: &Dir, strict: bool) -> Result<()> {
     Ok(())
 }
 
+/// Who runs calls in this container if nobody says so: whoever its calls/ was handed over to, else who its first process runs as.
+/// Never who asks, as anybody in the container may, and would take it from its user.
+fn whose(base: &Dir) -> Result<Option<(Uid, Gid)>> {
+    // With --strict it is the leaves that are handed over.
+    for file in ["calls", "calls/other-0/cgroup.procs"] {
+        if let Ok(owner) = fstatat(base, file, AtFlags::AT_SYMLINK_NOFOLLOW)
+            && owner.st_uid != 0
+        {
+            return Ok(Some((Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid))));
+        }
+    }
+    let Some(first) = find::first(base)? else { return Ok(None) };
+    let status = first.status()?;
+    Ok(Some((Uid::from_raw(status.uid), Gid::from_raw(status.gid))))
+}
+
 /// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first. Gives what a call has around it.
-fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
+fn arrange(base: &Dir, policy: &Policy) -> Result<(Spec, Around)> {
     let above = base.path().ancestors().skip(1).map_while(|p| Dir::open(p).ok()?.read_max("memory.max").ok());
     let (limit, above) = (base.read_max("memory.max").unwrap_or(None), above.flatten().min());
-    let policy = store::load(&LoadEnv::bare(0)).policy;
     let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
     let shown = Shown { high: None, max: limits::least(limit, above) };
     let around = Around { shown, budget: spec.budget, available: spec.available };
@@ -301,7 +321,7 @@ fn arrange(base: &Dir) -> Result<(Spec, Box<Policy>, Around)> {
         let most = u64::from(spec.max_leaves) + 2;
         base.write_u64("cgroup.max.descendants", most).context("cgroup.max.descendants")?;
     }
-    Ok((spec, policy, around))
+    Ok((spec, around))
 }
 
 /// One of us at a time, and none while a launcher arranges the cgroup by itself. The launchers' own lock goes when the cgroup is
@@ -345,8 +365,8 @@ fn engine_may_enter(base: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// The host's policy, compiled.
-fn compiled() -> Result<Vec<u8>> {
+/// The host's policy as its files are now, and its compiled form: what the container gets and what its launchers read is one.
+fn policy() -> Result<(Box<Policy>, Vec<u8>)> {
     let env = LoadEnv::bare(0);
     let (inputs, _) = store::inputs(&env, &mut Vec::new());
     let outcome = compile::compile(&inputs);
@@ -354,7 +374,8 @@ fn compiled() -> Result<Vec<u8>> {
         let problems: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
         bail!("the policy has errors; `agentshctl policy check` shows them: {}", problems.join("; "));
     }
-    Ok(outcome.to_bytes(&inputs))
+    let compiled = outcome.to_bytes(&inputs);
+    Ok((outcome.policy, compiled))
 }
 
 /// For `?` on what the kernel answers about a cgroup.

@@ -115,6 +115,15 @@ impl Peer {
         Ok(mount.is_some_and(|id| mounts.lines().any(|line| line.split(' ').next() == Some(id))))
     }
 
+    /// What sorts processes by when they began, the first one first. Of those that did within the same hundredth of a second that is
+    /// the first of its PID namespace, and of several such the one of the outer namespace.
+    pub fn age(&self) -> Result<(u64, bool, usize)> {
+        let began =
+            began(&self.read("stat")?).ok_or_else(|| anyhow!("/proc/{}/stat has another form", self.pid))?;
+        let pids = self.status()?.pids;
+        Ok((began, pids.last() != Some(&1), pids.len()))
+    }
+
     /// Why no mount may be put where this process can reach it; none if it may. A read-only one (`strict`) whoever may mount
     /// at all could make writable.
     pub fn gets_past_mounts(&self, strict: bool) -> Result<Option<&'static str>> {
@@ -129,6 +138,11 @@ impl Peer {
         self.is_alive()?;
         Ok(text)
     }
+}
+
+/// Field 22 of proc_pid_stat(5), in clock ticks; the name may hold anything, but nothing behind it holds a parenthesis.
+fn began(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn namespace(who: &str, kind: &str) -> Result<u64> {
@@ -175,6 +189,12 @@ mod tests {
         assert_eq!((status.uid, status.gid, status.pids.as_slice()), (1000, 100, &[812, 1][..]));
         assert_eq!(status.past_mounts(), None);
         assert_eq!(Status::of("Uid:\t0\n"), None);
+    }
+
+    #[test]
+    fn when_a_process_began_stands_behind_any_name() {
+        assert_eq!(began("12 (a) b) S 34 1 1 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 7890 1 2\n"), Some(7890));
+        assert_eq!(began("12 (a) S 34"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! a container that has no user namespace of its own is the owner of all files that root made.
 
 use super::peer::Peer;
+use super::{MOST_PEERS, descendants, find};
 use crate::cgroup::dir::Dir;
 use crate::cgroup::leaf::POOL_SIZE;
 use crate::cgroup::limits::{Context as Around, LeafLimits};
@@ -100,6 +101,34 @@ pub fn refuse_what_does_not_hold(peer: &Peer, own_mounts: &str) -> Result<()> {
         bail!(
             "the container has a cgroup file system that it can write, at {place}: start it anew without that, and attach it with --strict at once"
         );
+    }
+    Ok(())
+}
+
+/// Nor where a process has namespaces of its own, in which it may have mounted the tree anew: made before, its cgroup namespace
+/// has the container's cgroup as its root, and all of `calls/` is below that. What is made later has a leaf or `agent/`.
+/// What somebody has opened before nobody can see.
+pub fn refuse_namespaces_of_their_own(base: &Dir) -> Result<()> {
+    let Some(first) = find::first(base)? else { return Ok(()) };
+    let pids = descendants::processes(base)?;
+    if pids.len() > MOST_PEERS {
+        bail!(
+            "the container has {} processes already: attach it with --strict before it starts any",
+            pids.len()
+        );
+    }
+    for kind in ["mnt", "user", "cgroup"] {
+        let usual = first.namespace(kind)?;
+        for &pid in &pids {
+            // It may have ended meanwhile.
+            let Ok(own) = Peer::of(pid).and_then(|peer| peer.namespace(kind)) else { continue };
+            if own != usual {
+                bail!(
+                    "process {pid} of the container has another {kind} namespace than its first process, from which it might write limits later: \
+                     end it (or try again, if an engine was just starting it), or start the container anew and attach it with --strict at once"
+                );
+            }
+        }
     }
     Ok(())
 }

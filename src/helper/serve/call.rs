@@ -17,10 +17,10 @@ use crate::helper::bpf::direct::{self, DirectExec, Process};
 use crate::launcher::report;
 use crate::log::record::{LeafName, Placement, Record};
 use crate::log::writer;
+use crate::policy::compile;
 use crate::policy::compiled::{HoldingPolicy, Knobs, Policy};
 use crate::policy::place::LoadEnv;
 use crate::policy::resolve::{self, Request};
-use crate::policy::store;
 use crate::sys::{fd, process};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use std::os::fd::AsRawFd;
@@ -55,7 +55,8 @@ pub fn attend(id: Process) {
     let Some(exec) = direct::of(id).filter(|exec| exec.ended_ns == 0) else { return };
     let Some(at) = whereabouts(&held, &exec) else { return };
     let Some(seen) = held.seen() else { return };
-    let policy = store::load(&LoadEnv::bare(0)).policy;
+    // Compiled here if a file has changed: where only users make calls nobody else keeps root's up to date.
+    let policy = compile::in_force(&LoadEnv::bare(0)).policy;
     let command = seen.command(exec.file.as_bytes());
     let verdict = classify::classify_argv(&command, &Context { rules: &policy.overrides });
     let by = starter(&exec, &at);

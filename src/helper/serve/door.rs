@@ -28,6 +28,8 @@ const MOST_ACCEPTED: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// For one container's work; it takes milliseconds.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Out of descriptors: as long until it is tried again.
+const TROUBLED: Duration = Duration::from_millis(20);
 /// A container is served this often.
 const APART: Duration = Duration::from_secs(1);
 
@@ -95,8 +97,9 @@ impl Door {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // Out of descriptors: the oldest give theirs.
+                    // Out of descriptors: the oldest give theirs, and who waits for one keeps waking us, for nothing.
                     self.guests.pop_front();
+                    std::thread::sleep(TROUBLED);
                     return;
                 }
             }

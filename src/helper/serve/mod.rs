@@ -18,6 +18,7 @@ mod watch;
 
 use self::places::Places;
 use super::bpf::direct::{self, Process};
+use super::descriptors;
 use super::memory;
 use crate::cgroup::sweep;
 use anyhow::{Context, Result, bail};
@@ -79,6 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         // Before there is a second thread: all that are made later are where this one is.
         enter_cgroups_of_host()?;
     }
+    let descriptors = descriptors::raise(places::DESCRIPTORS);
     let _lock = lock()?;
     sweep_all();
     let mut after = keeper()?;
@@ -101,7 +103,13 @@ pub fn run(args: &Args) -> Result<()> {
         let _ = ends.wait();
         HAS_TO_END.store(true, Ordering::Relaxed);
     });
-    let places = Arc::new(Places::default());
+    let places = Arc::new(Places::within(descriptors));
+    if let Some(most) = places.too_few() {
+        eprintln!(
+            "agentsh-helper: with {descriptors} open files no more than {most} programs are looked after at once: allow {} (ulimit -n, LimitNOFILE=)",
+            places::DESCRIPTORS
+        );
+    }
     let mut news = news::News::default();
     let mut swept = Instant::now();
     println!("serving");

@@ -9,6 +9,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Folders are looked into so far down; Kubernetes' containers are four levels down, a user's own five.
@@ -60,6 +61,11 @@ impl Tree {
         };
         tree.folder(Path::new("/"), DEEPEST);
         Ok(tree)
+    }
+
+    /// Who a container's cgroup belongs to; nobody if it has gone.
+    pub fn owner(&self, container: &Path) -> u32 {
+        std::fs::metadata(self.place(container)).map_or(u32::MAX, |found| found.uid())
     }
 
     /// What has happened since it was last asked for.

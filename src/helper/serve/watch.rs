@@ -10,7 +10,7 @@ use super::tree::{Told, Tree};
 use crate::helper::attach::Found;
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Processes at work at once: one that doesn't come back keeps its place.
-const MOST_WORKERS: usize = 4;
+const MOST_WORKERS: usize = 6;
+/// Of those for the containers of one user, and of all users but root: whoever may make cgroups may make some that look like
+/// containers, and files that are read slowly.
+const OF_USER: usize = 2;
+const OF_USERS: usize = 4;
 /// For one look at a container and attaching it; it takes milliseconds.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Containers that are starting at once, with any more left to themselves.
+/// Containers that are starting at once, of all and of one user, with any more left to themselves.
 const MOST_WAITING: usize = 4096;
+const MOST_WAITING_OF_USER: usize = 256;
 /// The first look at one that isn't ready comes again after this, each further one after twice the time …
 const SOONEST: Duration = Duration::from_millis(50);
 /// … but no later.
@@ -40,11 +45,13 @@ struct Turn {
     since: Instant,
     due: Instant,
     wait: Duration,
+    /// Who the container's cgroup belongs to.
+    owner: u32,
 }
 
 impl Turn {
-    fn now(now: Instant) -> Turn {
-        Turn { since: now, due: now, wait: SOONEST }
+    fn now(now: Instant, owner: u32) -> Turn {
+        Turn { since: now, due: now, wait: SOONEST, owner }
     }
 
     /// When it is to be looked at once more, after what was found; none if that is all.
@@ -68,18 +75,27 @@ struct Work {
     child: Child,
 }
 
+/// Is there a place for the work on another container of this owner, beside those of these owners?
+fn has_place(owner: u32, at_work: impl Iterator<Item = u32> + Clone) -> bool {
+    let of_users = at_work.clone().filter(|&it| it != 0).count();
+    let of_user = at_work.clone().filter(|&it| it == owner).count();
+    at_work.count() < MOST_WORKERS && (owner == 0 || of_users < OF_USERS && of_user < OF_USER)
+}
+
 /// All of it.
 pub struct Watch {
     tree: Tree,
     waiting: HashMap<PathBuf, Turn>,
     work: Vec<Work>,
+    /// Of whom it has been said that containers are left out.
+    left_out: HashSet<u32>,
 }
 
 impl Watch {
     /// Begins to watch; what is there already is looked at as well.
     pub fn begin() -> Result<Watch> {
         let tree = Tree::of_host().context("--watch")?;
-        Ok(Watch { tree, waiting: HashMap::new(), work: Vec::new() })
+        Ok(Watch { tree, waiting: HashMap::new(), work: Vec::new(), left_out: HashSet::new() })
     }
 
     /// Watches for as long as the process lives.
@@ -96,13 +112,40 @@ impl Watch {
         let now = Instant::now();
         for told in self.tree.news() {
             match told {
-                Told::Populated(cgroup) if self.waiting.len() < MOST_WAITING => {
-                    self.waiting.entry(cgroup).or_insert(Turn::now(now));
+                Told::Populated(cgroup) => {
+                    let owner = self.tree.owner(&cgroup);
+                    if self.may_wait(owner) {
+                        self.waiting.entry(cgroup).or_insert(Turn::now(now, owner));
+                    } else if self.left_out.insert(owner) {
+                        // Nobody may be reading.
+                        let _ = writeln!(
+                            std::io::stderr(),
+                            "agentsh-helper: too many containers are starting: {} and perhaps others of uid {owner} aren't looked at: attach them by hand",
+                            cgroup.display()
+                        );
+                    }
                 }
-                Told::Populated(_) => {}
                 Told::Empty(cgroup) => drop(self.waiting.remove(&cgroup)),
             }
         }
+        if self.waiting.is_empty() {
+            self.left_out.clear();
+        }
+    }
+
+    fn may_wait(&self, owner: u32) -> bool {
+        let of_user = || self.waiting.values().filter(|turn| turn.owner == owner).count();
+        match owner {
+            0 => self.waiting.len() < MOST_WAITING,
+            // Users leave half of it to root.
+            _ => self.waiting.len() < MOST_WAITING / 2 && of_user() < MOST_WAITING_OF_USER,
+        }
+    }
+
+    /// May a container be looked at now, as far as others are?
+    fn is_free(&self, cgroup: &Path, turn: &Turn) -> bool {
+        has_place(turn.owner, self.work.iter().map(|work| work.turn.owner))
+            && !self.work.iter().any(|work| work.cgroup == cgroup)
     }
 
     /// Takes what those at work have found.
@@ -132,9 +175,10 @@ impl Watch {
 
     /// Has those looked at whose turn it is, the earliest first.
     fn start(&mut self) {
-        while self.work.len() < MOST_WORKERS {
+        loop {
             let now = Instant::now();
-            let next = self.waiting.iter().filter(|(cgroup, turn)| turn.due <= now && !self.is_busy(cgroup));
+            let next =
+                self.waiting.iter().filter(|(cgroup, turn)| turn.due <= now && self.is_free(cgroup, turn));
             let Some((cgroup, &turn)) = next.min_by_key(|(_, turn)| turn.due) else { return };
             let cgroup = cgroup.clone();
             match look(&cgroup) {
@@ -153,8 +197,7 @@ impl Watch {
     /// Until something happens in the tree, somebody at work has an end, or somebody's turn comes.
     fn wait(&self) {
         let now = Instant::now();
-        let free = self.work.len() < MOST_WORKERS;
-        let turns = self.waiting.iter().filter(|(cgroup, _)| free && !self.is_busy(cgroup));
+        let turns = self.waiting.iter().filter(|(cgroup, turn)| self.is_free(cgroup, turn));
         let ends = self.work.iter().filter(|work| !work.killed).map(|work| work.begun + LONGEST);
         let next = turns.map(|(_, turn)| turn.due).chain(ends).min();
         let time = next.map(|at| at.saturating_duration_since(now).max(LEAST));
@@ -170,10 +213,6 @@ impl Watch {
             // Who hangs up is about to end.
             std::thread::sleep(LEAST);
         }
-    }
-
-    fn is_busy(&self, cgroup: &Path) -> bool {
-        self.work.iter().any(|work| work.cgroup == cgroup)
     }
 }
 
@@ -206,7 +245,7 @@ mod tests {
     #[test]
     fn what_is_starting_is_looked_at_ever_less_often_and_what_is_known_no_more() {
         let begun = Instant::now();
-        let mut turn = Turn::now(begun);
+        let mut turn = Turn::now(begun, 0);
         let mut waits = Vec::new();
         for _ in 0..10 {
             let now = turn.due;
@@ -221,9 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn no_user_and_not_all_users_together_have_all_places() {
+        let place = |owner: u32, at_work: &[u32]| has_place(owner, at_work.iter().copied());
+        assert!(place(7, &[]) && place(7, &[7]) && !place(7, &[7, 7]));
+        assert!(place(8, &[7, 7]) && !place(9, &[7, 7, 8, 8]));
+        assert!(place(0, &[7, 7, 8, 8]) && place(0, &[7, 7, 8, 8, 0]));
+        assert!(!place(0, &[7, 7, 8, 8, 0, 0]) && !place(0, &[0; MOST_WORKERS]));
+        assert!(place(7, &[0; MOST_WORKERS - 1]) && !place(7, &[0; MOST_WORKERS]));
+    }
+
+    #[test]
     fn who_never_says_where_its_bundle_is_is_left_to_itself() {
         let begun = Instant::now();
-        let (mut turn, mut looks) = (Turn::now(begun), 0);
+        let (mut turn, mut looks) = (Turn::now(begun, 0), 0);
         while let Some(next) = turn.after(Some(Found::Unknown), turn.due) {
             (turn, looks) = (next, looks + 1);
         }

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from driven import MEMORY, Running, everything  # noqa: E402
 from roots import PLACE, USER, Podman, busybox, cgroup_of, debian, delegated, opt  # noqa: E402
-from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
+from sessions import MIB, equal, program, read, report, run, until, write  # noqa: E402
 from sessions import policy as put_policy  # noqa: E402
 
 HELPER = program("agentsh-helper")
@@ -47,9 +47,9 @@ def again(running):
     _, policy, _ = running(["cat /run/agentsh/policy | wc -c", "echo x >/run/agentsh/policy", "mkdir /run/agentsh/x"])
     report("the policy is there", int(policy[0][1].split()[1]) > 100, policy)
     equal("and can't be written, nor anything beside it", [said[0] for said in policy[1:3]], ["1", "1"])
-    put_policy("classes:\n  explore:\n    pids.max: 77\n")
+    put_policy("session:\n  reserve: 64M\nclasses:\n  explore:\n    pids.max: 77\n", compiled=False)
     done = attach(running.pid)
-    equal("attached again with another policy: it is renewed", done.stdout, f"{MEMORY // 2} MiB for calls, mounted already, its policy renewed, at /run/agentsh from {group}/calls\n")
+    equal("attached again with another policy: it is renewed, and the budget is by that one", done.stdout, f"{MEMORY - 64} MiB for calls, mounted already, its policy renewed, at /run/agentsh from {group}/calls\n")
     equal("without a mount more", read("/proc", str(running.pid), "mountinfo"), before)
     look = 'cat "$CALLS/$(sed s,.*/,, /proc/self/cgroup)/pids.max"; ls /run/agentsh'
     equal("and in force at once", running([look])[1][:1], [["0", "out: 77", "out: calls", "out: policy"]])
@@ -81,6 +81,19 @@ def refusals(podman, root):
     report("a process with mounts of its own is no container", until(lambda: attach(process.pid).returncode == 3), process.pid)
     process.kill()
     process.wait(20)
+
+
+def the_first_of_all(podman, root):
+    """Pids begin anew when they are used up: who came later may have the lower one."""
+    container, pid = podman.start("--memory", "64m", "--rootfs", root, "/bin/busybox", "sleep", "600")
+    group = cgroup_of(pid)
+    write("/proc/sys/kernel/ns_last_pid", "400")
+    podman("exec", "-d", "--user", "1000", container, "/bin/busybox", "sleep", "600")
+    pids = sorted(map(int, (read(group, "cgroup.procs") or "").split()))
+    report("another user's process has a lower pid than the first one", len(pids) == 2 and pids[1] == pid, (pid, pids))
+    equal("a container is attached by its id", attach(container[:12]).returncode, 0)
+    equal("for the user of its first process, whatever the numbers", os.stat(f"{group}/calls").st_uid, 0)
+    podman("rm", "-f", "-t", "0", container)
 
 
 def by_annotation(root):
@@ -123,6 +136,7 @@ def main():
     attached("rootless", rootless)
     everything("rootless", rootless)
     rootless.end()
+    the_first_of_all(podman, small)
     by_annotation(small)
     refusals(podman, small)
 

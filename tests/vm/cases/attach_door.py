@@ -55,16 +55,16 @@ def answer(connection, seconds=10):
     return (data[0], data[1:].rstrip(b"\0").decode()) if data else None
 
 
-def container(podman, root):
+def container(podman, root, *options):
     """A container with the socket in it."""
-    return Running(podman, ("--rootfs", root), "sh", "-v", f"{DOOR}:{INSIDE}")
+    return Running(podman, ("--rootfs", root), "sh", "-v", f"{DOOR}:{INSIDE}", *options)
 
 
-def ask(podman, running):
+def ask(podman, running, *options):
     """Asks from inside; again if told to."""
     end = time.monotonic() + 90
     while True:
-        done = podman("exec", running.container, "/opt/agentsh/libexec/agentsh-helper", "attach", "--ask", INSIDE)
+        done = podman("exec", *options, running.container, "/opt/agentsh/libexec/agentsh-helper", "attach", "--ask", INSIDE)
         if done.returncode == 0 or time.monotonic() > end:
             return done
         time.sleep(1)
@@ -122,8 +122,9 @@ def main():
     server.wait(20)
     equal("without serve the container's calls go on as before", [r["leaf"] for r in second(["ls"])[2]], ["explore-0"])
     server = serve()
-    third = container(podman, root)
-    equal("a new serve serves new containers", ask(podman, third).returncode, 0)
+    third = container(podman, root, "--user", "1000")
+    equal("a new serve serves new containers", ask(podman, third, "--user", "33").returncode, 0)
+    equal("for the user of the first process, whoever asks", [r["leaf"] for r in third(["ls"])[2]], ["explore-0"])
     server.kill()
     server.wait(20)
     for running in (first, second, third):

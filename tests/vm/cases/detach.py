@@ -22,6 +22,7 @@ HELPER = program("agentsh-helper")
 # They tell what was used, or can't be read.
 COUNTERS = ("cgroup.procs", "cgroup.threads", "memory.peak", "memory.swap.peak", "cgroup.kill", "memory.reclaim")
 BOX = "/opt/agentsh/libexec/busybox"
+CALLS = "/run/agentsh/calls"
 # Calls one after another; each says that it ran, in a file of its own.
 BUSY = f"n=0; while [ ! -e /out/end ]; do n=$((n+1)); /bin/sh -c \": >/out/ran.$n\" || echo $n >>/out/failed; done; echo $n >/out/asked"
 LONG = ": >/out/long; while [ ! -e /out/go ]; do sleep 0.2; done; echo right; exit 7"
@@ -122,6 +123,18 @@ def locked(running, group):
     os.close(seen)
 
 
+def crowded(running, group, before):
+    """More cgroups than descriptors, which the container's root makes to keep what it was given."""
+    equal("attached once more", helper("attach", running.pid).returncode, 0)
+    running.tries(f"cd {CALLS} && {BOX} mkdir x-{{1..400}} && {BOX} mkdir -p $(printf 'y/%.0s' {{1..50}})")
+    made = [name for name in os.listdir(f"{group}/calls") if os.path.isdir(f"{group}/calls/{name}")]
+    report("it makes many cgroups", len(made) > 400, len(made))
+    few = ("prlimit", "--nofile=256:256", "setpriv", "--bounding-set=-sys_resource")
+    done = run(*few, HELPER, "detach", str(running.pid))
+    equal("detached all the same", (done.returncode, done.stderr), (0, ""))
+    equal("and the container is as it was before", (settings(group), read("/proc", str(running.pid), "mountinfo")), before)
+
+
 def main():
     """The case."""
     opt()
@@ -130,8 +143,10 @@ def main():
     refused = helper("detach", running.pid)
     report("what was never attached is refused", refused.returncode == 3 and "isn't attached" in refused.stderr, refused)
     report("so is a process of the host", helper("detach", os.getpid()).returncode == 3)
-    interrupted(running, group, busy(running, group))
+    before = busy(running, group)
+    interrupted(running, group, before)
     locked(running, group)
+    crowded(running, group, before)
     running.end()
 
 

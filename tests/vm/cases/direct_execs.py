@@ -95,6 +95,20 @@ report("but not agentsh and an agent", [cgroup(mine["agentsh"]), cgroup(mine["ag
 end(tests)
 """
 
+# Each takes some thirty descriptors of serve's, which begins with a limit of 1,024.
+MANY = AGENT + r"""
+crowd = [begin("/usr/bin/tail", "-n", "1") for _ in range(48)]
+report("of many programs at once each gets its leaf", until(lambda: all(cgroup(it.pid).startswith("explore-") for it in crowd)),
+       [cgroup(it.pid) for it in crowd])
+served = lambda: len(os.listdir(f"/proc/{os.environ['CASE_SERVE']}/fd"))
+report("though serve has more files open for them than it may by default", until(lambda: served() > 1024), served())
+for it in crowd:
+    it.stdin.close()
+for it in crowd:
+    it.wait(timeout=60)
+report("and closes them", until(lambda: served() < 100), served())
+"""
+
 # Serve is killed while a program is in a leaf; the leaf has a memory.high, which nobody would raise any more.
 ORPHANED = AGENT + r"""
 import signal
@@ -120,7 +134,7 @@ end(search); end(alone)
 
 def serve():
     """Starts it, and waits until it serves."""
-    process = subprocess.Popen([HELPER, "serve"], stdout=subprocess.PIPE, text=True, env=dict(os.environ, AGENTSH_LOG=LOG))
+    process = subprocess.Popen(["prlimit", "--nofile=1024:4096", HELPER, "serve"], stdout=subprocess.PIPE, text=True, env=dict(os.environ, AGENTSH_LOG=LOG))
     equal("serve says when it serves", process.stdout.readline(), "serving\n")
     return process
 
@@ -188,6 +202,7 @@ def main():
     kernel = [json.loads(text)["kernel"] for text in joined.stdout.splitlines()]
     report("the kernel's counts are joined to it as to a call's", kernel and all(kernel), joined.stdout)
 
+    calls("--session", "g", script=MANY)
     end = subprocess.Popen([sys.executable, __file__, "orphan"])
     report("a program waits in its leaf", until(lambda: os.path.exists("/tmp/served/ready"), 60))
     server.kill()

@@ -39,6 +39,10 @@ report 'named by file and line' "$(said '.agentsh.yaml:4:')" 1
 report 'and what is in force instead' "$(said 'policy is in force')" 1
 rm .agentsh.yaml
 
+printf 'version: 1\nlog:\n  enabled: false\n' >silent.yaml
+AGENTSH_POLICY=silent.yaml doctor "$bin/agentshctl" run --memory-max 1G --
+report 'a policy that nobody has compiled yet is in force' "$(said 'switched off by the policy')" 1
+
 AGENTSH_LOG=/proc/calls.jsonl doctor "$bin/agentshctl" run --memory-max 1G --
 report 'a log that cannot be written is a finding' "$status" 1
 report 'named with the reason' "$(said '/proc/calls.jsonl: can')" 1

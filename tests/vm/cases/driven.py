@@ -1,6 +1,7 @@
 """Commands that are run in a container by a shell that isn't under test, so that two ways of running them can be compared."""
 
 import os
+import tempfile
 
 from roots import OPT, PLACE, records
 from sessions import MIB, equal, report
@@ -56,9 +57,8 @@ class Player:
     def __init__(self, podman, name, calls):
         self.podman, self.name, self.calls = podman, name, calls
         # Of its own: containers of several cases may be running.
-        self.case, self.out = (f"{PLACE}/{kind}-{id(self):x}" for kind in ("case", "out"))
+        self.case, self.out = (tempfile.mkdtemp(prefix=f"{kind}-", dir=PLACE) for kind in ("case", "out"))
         for folder in (self.case, self.out):
-            os.makedirs(folder)
             os.chmod(folder, 0o777)
 
     def volumes(self):

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from sessions import CALLS, CGROUPS, MIB, POOL, agent, equal, program, read, report, run, write  # noqa: E402
+from sessions import CALLS, CGROUPS, MIB, POOL, agent, equal, policy, program, read, report, run, write  # noqa: E402
 
 OWN = "print(open('/proc/self/cgroup').read().strip())"
 
@@ -55,6 +55,10 @@ def helper():
     made = run(program("agentsh-helper"), "session", "kept")
     equal("the helper makes a session and says where", made.stdout.strip(), f"{POOL}/kept")
     equal("a session's budget is within the pool", read(POOL, "kept/calls/memory.max"), str(450 * MIB))
+    policy("session:\n  reserve: 100M\n", compiled=False)
+    run(program("agentsh-helper"), "session", "kept")
+    equal("a policy counts as soon as its file is there", read(POOL, "kept/calls/memory.max"), str(800 * MIB))
+    policy("", compiled=False)
     agent("--session", "other", script=OWN)
     report("it stays while others come and go", os.path.isdir(f"{POOL}/kept"))
     equal("until it is removed", run(program("agentsh-helper"), "session", "--remove", "kept").returncode, 0)

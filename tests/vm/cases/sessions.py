@@ -90,14 +90,15 @@ def agent(*arguments, script, seconds=60, **options):
     return result.stdout.strip()
 
 
-def policy(text):
-    """Puts a system policy into force, until this case ends: the next one has the same machine."""
+def policy(text, compiled=True):
+    """Puts a system policy into force, until this case ends: the next one has the same machine. Compiled for calls, too, or as
+    an operator leaves it, which root's tools must take up by themselves."""
     atexit.register(_no_policy)
     os.makedirs("/etc/agentsh/policy.d", exist_ok=True)
     write(POLICY, "version: 1\n" + text)
-    compiled = run(program("agentshctl"), "policy", "compile")
-    if compiled.returncode:
-        raise SystemExit(f"the policy doesn't compile: {compiled.stderr}")
+    done = run(program("agentshctl"), "policy", *(["compile"] if compiled else ["check"]))
+    if done.returncode:
+        raise SystemExit(f"the policy isn't good: {done.stdout}{done.stderr}")
 
 
 def _no_policy():

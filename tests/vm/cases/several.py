@@ -85,7 +85,7 @@ def sessions(start):
 
 def main():
     """The case."""
-    policy("session:\n  reserve: 100M\n")
+    policy("session:\n  reserve: 100M\n", compiled=False)
     os.environ["CASE_AGENTSH"] = program("agentsh")
     os.environ["AGENTSH_LOG"] = "/tmp/several.jsonl"
     fits = ("--session", "crowd", "--pool", "600M", "--guarantee", "150M")

@@ -159,6 +159,23 @@ def again(strict, before):
     equal(f"{strict.what}: as it was", (strict.state(), read("/proc", str(strict.pid), "mountinfo")), (before, mounts))
 
 
+def too_late(podman, root):
+    """A container in which a process has mounted the tree anew before: its root there is the container's cgroup, not a leaf."""
+    early = Running(podman, ("--rootfs", root), "sh")
+    group = cgroup_of(early.pid)
+    podman("exec", "-d", early.container, "/opt/agentsh/libexec/anew", "/tmp")
+    there = until(lambda: any("/tmp cgroup2" in (read("/proc", pid, "mounts") or "") for pid in read(group, "cgroup.procs").split()))
+    report("a process of a container has a cgroup file system of its own", there, read(group, "cgroup.procs"))
+    done = run(HELPER, "attach", "--strict", str(early.pid))
+    report("then it is refused, and told why", done.returncode == 3 and "another mnt namespace" in done.stderr, done)
+    report("before anything is done, too", not os.path.exists(f"{group}/calls"), os.listdir(group))
+    for pid in read(group, "cgroup.procs").split():
+        if int(pid) != early.pid:
+            os.kill(int(pid), signal.SIGKILL)
+    equal("when that has ended it is attached", run(HELPER, "attach", "--strict", str(early.pid)).returncode, 0)
+    early.end()
+
+
 def main():
     """The case."""
     opt()
@@ -195,6 +212,7 @@ def main():
     unchanged(mine, before)
     mine.end()
 
+    too_late(podman, small)
     writable = Running(podman, ("--rootfs", small), "sh", "--security-opt", "unmask=/sys/fs/cgroup")
     group = cgroup_of(writable.pid)
     done = run(HELPER, "attach", "--strict", str(writable.pid))
