@@ -6,6 +6,7 @@ use crate::cgroup::dir::Dir;
 use crate::cgroup::place::POOL;
 use crate::cgroup::{mark, mount};
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -18,26 +19,51 @@ pub fn load(pins: &Pins) -> Result<String> {
     if memcg::loaded().is_none() {
         memcg::load(pins, generation).context("the memory hooks aren't loaded")?;
     }
+    forget_those_gone();
     let mut refused = Vec::new();
-    let mut alive = HashSet::new();
     let mut attached = 0;
     for session in sessions()? {
-        alive.extend(session.identity().map(|it| it.id));
         match memcg::attach(&session) {
             Ok(()) => attached += 1,
             Err(error) => refused.push(format!("\n  not at {error:#}")),
         }
     }
-    memcg::forget(|id| alive.contains(&id));
     Ok(format!("memory hooks: {}, at {attached} sessions{}", generation.name(), refused.concat()))
 }
 
 /// Attaches the hooks, if they are loaded, to a session that has just been made. It works without them, so that they
 /// can't be attached is only said.
 pub fn attach(session: &Dir) {
+    forget_those_gone();
     if let Err(error) = memcg::attach(session) {
         eprintln!("agentsh-helper: the session has no memory hooks: {error:#}");
     }
+}
+
+/// Gives their places with the hooks to others: whoever removed a session took its link away, but mostly speaks no BPF.
+fn forget_those_gone() {
+    if memcg::loaded().is_none() {
+        return;
+    }
+    let mounts = mount::all().unwrap_or_default();
+    let pool = mount::directories(&mounts, Path::new(POOL)).find_map(|path| Dir::open(&path).ok());
+    // What can't be looked at may live.
+    if let Some(Ok(alive)) = pool.as_ref().map(ids_in) {
+        memcg::forget(|id| alive.contains(&id));
+    }
+}
+
+/// The ids of all cgroups in this one, of which one at a time is open: there may be more than we may open at once.
+fn ids_in(dir: &Dir) -> Result<HashSet<u64>, Errno> {
+    let mut ids = HashSet::new();
+    for name in dir.children(usize::MAX)? {
+        match dir.child(&name) {
+            Ok(child) => ids.insert(child.identity()?.id),
+            Err(Errno::ENOENT) => continue,
+            Err(errno) => return Err(errno),
+        };
+    }
+    Ok(ids)
 }
 
 /// All sessions of the host's pool. Nothing is made, and nobody is kept waiting.
@@ -66,4 +92,23 @@ pub fn status() -> (String, serde_json::Value) {
         .collect();
     let text = format!("memory hooks: {}, at {attached} sessions", generation.name());
     (text, serde_json::json!({ "generation": generation.name(), "sessions": sessions }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn those_that_live_are_known_by_their_ids() {
+        let pool = tempfile::tempdir().unwrap();
+        let made = ["a", "b"].map(|name| {
+            std::fs::create_dir(pool.path().join(name)).unwrap();
+            std::fs::metadata(pool.path().join(name)).unwrap().ino()
+        });
+        let dir = Dir::open_anywhere(pool.path()).unwrap();
+        assert_eq!(ids_in(&dir), Ok(HashSet::from(made)));
+        std::fs::remove_dir(pool.path().join("a")).unwrap();
+        assert_eq!(ids_in(&dir), Ok(HashSet::from([made[1]])));
+    }
 }

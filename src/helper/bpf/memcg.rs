@@ -195,7 +195,7 @@ fn entries(map: &impl MapCore) -> Vec<(u64, MemcgSession)> {
 /// Forgets sessions that are gone.
 pub fn forget(lives: impl Fn(u64) -> bool) {
     let Ok(map) = sessions() else { return };
-    for (id, ..) in known() {
+    for (id, _) in entries(&map) {
         if !lives(id) {
             let _ = map.delete(&id.to_ne_bytes());
             let _ = std::fs::remove_file(link_of(id));

@@ -4,8 +4,11 @@
 # mem: 1024
 # timeout: 120
 
+import ctypes
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -58,6 +61,38 @@ class Rehearsal:
         self.process.wait(timeout=30)
 
 
+def bpf(command, *fields):
+    """bpf(2) with these 64-bit words for its attributes."""
+    attributes = ctypes.create_string_buffer(struct.pack(f"={len(fields)}Q", *fields), 128)
+    done = ctypes.CDLL(None, use_errno=True).syscall(321, command, attributes, 128)
+    if done < 0:
+        raise OSError(ctypes.get_errno(), f"bpf command {command}")
+    return done
+
+
+def full():
+    """The map of sessions as `load` pins it, with as many that are gone as there is room for. The hooks themselves aren't there."""
+    pins = "/sys/fs/bpf/agentsh"
+    for folder in ("", "maps", "links"):
+        os.makedirs(f"{pins}/{folder}", mode=0o700, exist_ok=True)
+    # BPF_MAP_CREATE: a hash of 8 bytes to 88, and 1024 of them; BPF_MAP_UPDATE_ELEM; BPF_OBJ_PIN.
+    sessions = bpf(0, 1 | 8 << 32, 88 | 1024 << 32)
+    value = ctypes.create_string_buffer(88)
+    for number in range(1024):
+        key = ctypes.create_string_buffer(struct.pack("=Q", (1 << 40) + number), 8)
+        bpf(2, sessions, ctypes.addressof(key), ctypes.addressof(value), 0)
+    for name in ("memcg_sessions", "memcg_ops_v6"):
+        path = ctypes.create_string_buffer(f"{pins}/maps/{name}".encode())
+        bpf(6, ctypes.addressof(path), sessions)
+    made = run(HELPER, "session", "late")
+    hooks = json.loads(run(HELPER, "status", "--json").stdout)["memory_hooks"]
+    equal("a new session has the place of one that is gone", [it["id"] for it in hooks["sessions"]][:2], [os.stat(f"{POOL}/late").st_ino])
+    report("and is made", made.returncode == 0, made)
+    run(HELPER, "session", "--remove", "late")
+    os.close(sessions)
+    shutil.rmtree(pins)
+
+
 def main():
     """Both."""
     tried = run(f"{os.path.dirname(HERE)}/memcg_bpf_ops", "--dormant")
@@ -65,6 +100,7 @@ def main():
     equal("the program for patched kernels finds nothing wrong on this one", tried.returncode, 0)
     equal("without being told it fails there", run(f"{os.path.dirname(HERE)}/memcg_bpf_ops").returncode, 3)
 
+    full()
     for name in ("high", "normal", "low"):
         run(HELPER, "session", name, "--priority", name)
     rehearsal = Rehearsal()
