@@ -17,7 +17,8 @@ if [[ -n ${BASH_VERSION-} && ${AGENTSH_OFF-} != 1 && -z ${__agentsh_shims-} ]]; 
         done
         [[ -x $ctl ]] || return 0
         __agentsh_shims=${AGENTSH_SHIMS:-${XDG_STATE_HOME:-${HOME-}/.local/state}/agentsh/shims}
-        "$ctl" shims install "$__agentsh_shims" >/dev/null 2>&1
+        # One that isn't a link of ours stays, and is told by the status: no reason for `set -e` to end the shell.
+        "$ctl" shims install "$__agentsh_shims" >/dev/null 2>&1 || :
         __agentsh_shims=$(cd -- "$__agentsh_shims" 2>/dev/null && pwd -P) || return 0
         __agentsh_launcher=$(cd -- "${ctl%/*}" && pwd -P)/agentsh
         declare -gA __agentsh_names=()
@@ -26,12 +27,15 @@ if [[ -n ${BASH_VERSION-} && ${AGENTSH_OFF-} != 1 && -z ${__agentsh_shims-} ]]; 
 
     # Before each command, which is in $1.
     __agentsh_before() {
-        [[ $PATH == "$__agentsh_shims":* ]] || PATH=$__agentsh_shims:$PATH
-        local word=$1
-        while [[ ${word%%[[:space:]]*} == [[:alpha:]_]*=* && $word == *[[:space:]]* ]]; do
-            word=${word#*[[:space:]]}
+        # Without a PATH nothing is found, and that is meant; `set -u` may be on.
+        [[ -z ${PATH-} || $PATH == "$__agentsh_shims":* ]] || PATH=$__agentsh_shims:$PATH
+        # Cut by its length: what the shortest match of a pattern is takes bash the square of a long word's time.
+        local rest=$1 word rounds=0
+        word=${rest%%[[:space:]]*}
+        while [[ $word == [[:alpha:]_]*=* && $word != "$rest" ]] && ((rounds++ < 16)); do
+            rest=${rest:${#word}+1}
+            word=${rest%%[[:space:]]*}
         done
-        word=${word%%[[:space:]]*}
         if [[ -n $word && -n ${__agentsh_names[$word]-} && ! -L $__agentsh_shims/$word ]]; then
             __agentsh_add "$word"
         fi
@@ -45,7 +49,7 @@ if [[ -n ${BASH_VERSION-} && ${AGENTSH_OFF-} != 1 && -z ${__agentsh_shims-} ]]; 
     }
 
     __agentsh_start
-    if [[ -n $__agentsh_shims ]]; then
+    if [[ -n ${__agentsh_shims-} ]]; then
         PATH=$__agentsh_shims:$PATH
         # $_ is the last argument before and after. What is redirected is the trace of `set -x`.
         trap -- '{ __agentsh_before "$BASH_COMMAND" "$_"; } 2>/dev/null' DEBUG

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::launcher::note::{self, Program};
-use crate::launcher::shim;
+use crate::launcher::{identity, shim};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write};
@@ -71,6 +71,13 @@ fn install(folder: &Path, all: bool, names: &[OsString]) -> Result<Outcome> {
     let launcher = launcher()?;
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         eprintln!("agentshctl: {}: a shim's name is a program's, without its folder", name.display());
+        return Ok(Outcome::Usage);
+    }
+    if let Some(name) = names.iter().find(|name| is_shell(name)) {
+        eprintln!(
+            "agentshctl: {}: a shell needs no shim: set SHELL, or see the README's table",
+            name.display()
+        );
         return Ok(Outcome::Usage);
     }
     fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
@@ -154,8 +161,11 @@ fn shims(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A link to agentsh or to what was one, or a copy of it.
+/// A link to agentsh or to what was one, or a copy of it; but neither agentsh itself nor a shell that it is in the place of.
 fn is_shim(path: &Path) -> bool {
+    if path.file_name().is_some_and(is_shell) {
+        return false;
+    }
     let link = fs::read_link(path).ok();
     link.is_some_and(|target| target.file_name() == Some(OsStr::new("agentsh")))
         || note::inspect(path).program == Program::Ourselves
@@ -178,6 +188,10 @@ fn launcher() -> Result<PathBuf> {
     }
 }
 
+fn is_shell(name: &OsStr) -> bool {
+    identity::shell_named(name.as_bytes()).is_some()
+}
+
 fn is_name(name: &OsStr) -> bool {
     let name = name.as_bytes();
     !name.is_empty() && !name.starts_with(b".") && !name.contains(&b'/')
@@ -193,9 +207,14 @@ mod tests {
         let other = folder.path().join("make");
         fs::write(&other, "#!/bin/sh\n").unwrap();
         symlink("/gone/agentsh", folder.path().join("npm")).unwrap();
+        for shell in ["bash", "agentsh"] {
+            symlink("/gone/agentsh", folder.path().join(shell)).unwrap();
+        }
         assert_eq!(shims(folder.path()).unwrap(), [folder.path().join("npm")]);
         assert_eq!(remove(folder.path(), &[]).unwrap(), Outcome::Fine);
-        assert!(other.exists() && fs::symlink_metadata(folder.path().join("npm")).is_err());
+        let is_there = |name| fs::symlink_metadata(folder.path().join(name)).is_ok();
+        assert_eq!(["make", "npm", "bash", "agentsh"].map(is_there), [true, false, true, true]);
+        assert_eq!(install(folder.path(), false, &["sh".into()]).unwrap(), Outcome::Usage);
     }
 
     #[test]

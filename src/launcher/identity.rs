@@ -55,7 +55,8 @@ pub fn basename(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
-fn shell_named(path: &[u8]) -> Option<&'static str> {
+/// The shell that is meant by a path's last part, if it is one.
+pub fn shell_named(path: &[u8]) -> Option<&'static str> {
     let name = basename(path);
     SHELLS.iter().find(|(known, _)| *known == name).map(|&(_, shell)| shell)
 }

@@ -110,9 +110,12 @@ pub const NAMES: &[&str] = &[
     "yarn",
 ];
 
-/// These look for themselves in PATH by argv\[0\] (for what is installed beside them: a virtual environment), and would find
-/// the link. They get the path that they were found at, by which they find what they would have found without us.
-const FIND_THEMSELVES: &[&[u8]] = &[b"python", b"python2", b"python3", b"pypy", b"pypy3"];
+/// These look for themselves in PATH by argv\[0\] (for what is installed beside them: a virtual environment, gcc's compilers, cmake's
+/// modules), and would find the link. They get the path that they were found at, by which they find what they would have found
+/// without us.
+const FIND_THEMSELVES: &[&[u8]] = &[
+    b"python", b"python2", b"python3", b"pypy", b"pypy3", b"cc", b"c++", b"gcc", b"g++", b"cmake", b"ctest",
+];
 /// Programs that run a script: what that is counts where it is an agent.
 const INTERPRETERS: &[&[u8]] = &[b"python", b"python3", b"node", b"bun", b"deno", b"ruby"];
 

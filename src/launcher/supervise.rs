@@ -134,13 +134,20 @@ impl Supervision<'_> {
     }
 
     fn pass(&mut self, received: &Received, sender: Sender, guard: &mut Guard) {
+        let mut to_group = false;
         let on = match forward::decide(received, sender) {
-            Pass::Drop => false,
+            Pass::Drop => {
+                to_group = forward::is_typed(received);
+                false
+            }
             Pass::On => true,
             // To go on concerns a stopped shell only; one that went on by itself may have been stopped anew.
             Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell).unwrap_or(true),
             Pass::Ask => match self.sentinel.was_group(received.signal) {
-                Some(group) => !group,
+                Some(group) => {
+                    to_group = group;
+                    !group
+                }
                 // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
                 None => true,
             },
@@ -149,6 +156,8 @@ impl Supervision<'_> {
         guard.let_run();
         if on {
             forward::send(received, self.shell);
+        } else if to_group && let Some(group) = forward::group_that_left(self.shell) {
+            forward::send_to_group(received, group);
         }
     }
 

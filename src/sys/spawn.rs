@@ -132,7 +132,7 @@ pub fn sleeper() -> Option<i32> {
             // SAFETY: prctl and getppid take numbers only.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                if libc::getppid() != parent {
+                if ![0, parent].contains(&libc::getppid()) {
                     super::exec::exit_now(0);
                 }
             }
@@ -163,9 +163,10 @@ fn become_program(start: &Start, parent: i32) -> ! {
     if start.death_signal != 0 {
         // SAFETY: prctl with integer arguments.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal) };
-        // SAFETY: getppid has no preconditions. (Where a sandbox refuses it or getpid, they are negative.)
+        // SAFETY: getppid has no preconditions. (Where a sandbox refuses it or getpid, they are negative; of a parent in another
+        // pid namespace, as behind `unshare -p`, it is 0.)
         let seen = unsafe { libc::getppid() };
-        if seen >= 0 && parent > 0 && seen != parent {
+        if seen > 0 && parent > 0 && seen != parent {
             super::exec::exit_now(128 + libc::SIGKILL);
         }
     }

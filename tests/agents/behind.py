@@ -255,6 +255,18 @@ def _virtual_environment(scene: Scene) -> list[str]:
     return faults
 
 
+@case("gcc behind its shim finds its compilers and its linker")
+def _gcc(scene: Scene) -> list[str]:
+    scene.control("install", scene.shims, "gcc", "cc")
+    with open(f"{scene.stage.work}/nothing.c", "w", encoding="ascii") as file:
+        file.write("int main(void) { return 0; }\n")
+    faults = []
+    for name, argv0 in (("gcc", "gcc"), ("cc", "cc"), ("cc", f"{scene.shims}/cc")):
+        seen = scene.run(f"{scene.shims}/{name}", "nothing.c", "-o", "nothing", argv0=argv0)
+        faults += [] if seen.returncode == 0 else [f"{argv0}: {seen}"]
+    return faults
+
+
 @case("AGENTSH_OFF=1 leaves the tool alone")
 def _off(scene: Scene) -> list[str]:
     scene.forget()

@@ -87,6 +87,17 @@ for _name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"):
         stage.note(status=status, child_gone=not alive(child))
 
 
+for _name in ("SIGTERM", "SIGINT"):
+    @scene(f"{_name} to the group ends a shell that has become `timeout`, and what that runs", status=f"killed by {_name}", child_gone=True)
+    def _becomes_timeout(stage, number=getattr(signal, _name)):
+        shell = stage.start("-c", "timeout 100 /bin/sh -c 'echo $$; exec sleep 100'", before=lambda _: os.setpgid(0, 0))
+        pid = int(shell.read_line())
+        shell.kill_group(number)
+        status = shell.wait()
+        stage.until(lambda: not alive(pid), "the child is gone")
+        stage.note(status=status, child_gone=True)
+
+
 @scene("SIGTERM to the pid ends the shell and leaves its child alone", status="killed by SIGTERM", child_lives=True)
 def _child_survives(stage):
     shell = stage.start("-c", "sleep 100 & echo $!; wait; true")
