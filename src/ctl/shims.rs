@@ -68,7 +68,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn install(folder: &Path, all: bool, names: &[OsString]) -> Result<Outcome> {
-    let launcher = launcher()?;
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         eprintln!("agentshctl: {}: a shim's name is a program's, without its folder", name.display());
         return Ok(Outcome::Usage);
@@ -80,6 +79,7 @@ fn install(folder: &Path, all: bool, names: &[OsString]) -> Result<Outcome> {
         );
         return Ok(Outcome::Usage);
     }
+    let launcher = launcher()?;
     fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     let folder = fs::canonicalize(folder).with_context(|| format!("can't find {}", folder.display()))?;
     let usual = || shim::NAMES.iter().map(OsString::from);

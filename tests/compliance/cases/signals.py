@@ -94,8 +94,8 @@ for _name in ("SIGTERM", "SIGINT"):
         pid = int(shell.read_line())
         shell.kill_group(number)
         status = shell.wait()
-        stage.until(lambda: not alive(pid), "the child is gone")
-        stage.note(status=status, child_gone=True)
+        stage.until_gone(pid)
+        stage.note(status=status, child_gone=not alive(pid))
 
 
 @scene("SIGTERM to the pid ends the shell and leaves its child alone", status="killed by SIGTERM", child_lives=True)
