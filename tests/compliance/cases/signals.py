@@ -88,14 +88,15 @@ for _name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"):
 
 
 for _name in ("SIGTERM", "SIGINT"):
-    @scene(f"{_name} to the group ends a shell that has become `timeout`, and what that runs", status=f"killed by {_name}", child_gone=True)
-    def _becomes_timeout(stage, number=getattr(signal, _name)):
+    @scene(f"{_name} to the group ends a shell that has become `timeout`, and what that runs", by_it=True, child_gone=True)
+    def _becomes_timeout(stage, name=_name, number=getattr(signal, _name)):
         shell = stage.start("-c", "timeout 100 /bin/sh -c 'echo $$; exec sleep 100'", before=lambda _: os.setpgid(0, 0))
         pid = int(shell.read_line())
         shell.kill_group(number)
         status = shell.wait()
         stage.until_gone(pid)
-        stage.note(status=status, child_gone=not alive(pid))
+        # timeout ends by the signal or says so, as it comes.
+        stage.note(by_it=status in (f"killed by {name}", f"exit {128 + number}"), child_gone=not alive(pid))
 
 
 @scene("SIGTERM to the pid ends the shell and leaves its child alone", status="killed by SIGTERM", child_lives=True)
