@@ -10,8 +10,8 @@ use super::strain::VERGE;
 
 const MS: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
-/// It is let stand still at the end for so much longer than others are let be critical (policy: holding): that it does is seen after 125 ms
-/// at the latest, a look is 20 ms late, and 150 ms after a kill the memory is back.
+/// It is let stand still at the end for so much longer than others are let be critical (policy: holding): that it does is seen
+/// after 125 ms at the latest, a look is 20 ms late, and 150 ms after a kill the memory is back.
 const BEYOND_CRITICAL: u64 = 400 * MS;
 /// And after that it isn't stopped again for so long: whatever happens then isn't helped by waiting.
 const PAUSE: u64 = 2_000 * MS;
