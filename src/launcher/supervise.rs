@@ -148,6 +148,12 @@ impl Supervision<'_> {
                     to_group = group;
                     !group
                 }
+                // Sent in the shell's first moment. A shell that has become `timeout` may just have made its child, which it then
+                // doesn't know yet and leaves behind: its group would have had the signal, too.
+                None if forward::group_that_left(self.shell).is_some() => {
+                    to_group = true;
+                    false
+                }
                 // Not caught, so it does no harm twice. What began to be caught a moment ago may get it twice.
                 None => true,
             },
