@@ -40,7 +40,7 @@ mod tests;
 #[cfg(test)]
 mod verdict_tests;
 
-pub use programs::programs;
+pub use programs::{last, programs};
 
 use crate::class::Class;
 use crate::policy::compiled::Override;

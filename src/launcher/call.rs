@@ -1,6 +1,7 @@
 //! One call, decided before anything of it has begun: what it is, what it may have, where it goes.
 
 use super::ancestry;
+use super::bound;
 use super::env::Env;
 use super::headroom;
 use super::identity::Identity;
@@ -56,6 +57,9 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     if done == Done::InPlace(None) {
         return Planned::InPlace;
     }
+    if bound::has_other_children() {
+        return Planned::InPlace;
+    }
     let cwd = std::env::current_dir().ok();
     let (policy, problem) = refresh::policy(env, args, cwd.as_deref());
     let verdict = verdict(identity, &form, &all, &policy);
@@ -66,6 +70,7 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     let reason =
         reason.or_else(|| (!headroom::has_room()).then_some("RLIMIT_NPROC leaves no room for a launcher"));
     let mut record = record(&form, &all, &verdict);
+    let reason = reason.or_else(|| bound::reason(env, &record.command));
     if let Identity::Shim(name) = identity {
         record.command = shim::command(name, &all);
         record.shim = Some(String::from_utf8_lossy(name).into_owned());

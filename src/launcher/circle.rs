@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Slacks that end in this many ns, and up to [`MOST`] more, are ours.
 const MARK: u64 = 613;
 /// A program may come back so often before we take it for a circle: scripts that start each other are nested less deeply.
-const MOST: u64 = 100;
+const MOST: u64 = 40;
 /// The digits that are ours to use.
 const MICROSECOND: u64 = 1000;
 /// A process that has used so much and only now becomes agentsh may have done so ten thousands of times before. Less would
@@ -39,6 +39,15 @@ pub fn enter() -> Option<Entered> {
     };
     process::set_timer_slack(next);
     (process::timer_slack() == next).then_some(Entered::Again)
+}
+
+/// What was taken for a circle has been left: what the program starts is counted anew. Not where it goes on for long already, so that
+/// two circles in one end, too.
+pub fn leave() {
+    let slack = process::timer_slack();
+    if !is_suspected() && slack % MICROSECOND >= MARK {
+        process::set_timer_slack(slack - slack % MICROSECOND);
+    }
 }
 
 /// The slack with one more counted; none if it was the last one.

@@ -17,6 +17,8 @@ pub struct Env {
     pub state_home: Option<&'static [u8]>,
     pub cache_home: Option<&'static [u8]>,
     pub pwd: Option<&'static [u8]>,
+    pub listen_pid: Option<&'static [u8]>,
+    pub watchdog_pid: Option<&'static [u8]>,
     /// Started by a setuid program: nothing above was read.
     pub secure: bool,
 }
@@ -31,7 +33,7 @@ impl Env {
         for entry in args.environment() {
             // Most variables are told apart from ours by their first letter.
             let place = match entry.first() {
-                Some(b'A' | b'H' | b'P' | b'X') => entry.iter().position(|&b| b == b'='),
+                Some(b'A' | b'H' | b'L' | b'P' | b'W' | b'X') => entry.iter().position(|&b| b == b'='),
                 _ => None,
             };
             let Some(place) = place else { continue };
@@ -45,6 +47,8 @@ impl Env {
                 b"HOME" => &mut env.home,
                 b"PATH" => &mut env.path,
                 b"PWD" => &mut env.pwd,
+                b"LISTEN_PID" => &mut env.listen_pid,
+                b"WATCHDOG_PID" => &mut env.watchdog_pid,
                 b"XDG_STATE_HOME" => &mut env.state_home,
                 b"XDG_CACHE_HOME" => &mut env.cache_home,
                 b"AGENTSH_OFF" => {

@@ -6,7 +6,6 @@
 
 use crate::sys::process;
 use crate::sys::signal::Received;
-use nix::unistd::{Pid, getpgid, getpgrp, getpid};
 use std::fs;
 
 /// What to do with a signal.
@@ -133,15 +132,6 @@ pub fn has(mask: u64, signal: i32) -> bool {
 pub fn is_typed(signal: &Received) -> bool {
     let typed = [libc::SIGHUP, libc::SIGCONT, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGWINCH];
     signal.code == libc::SI_KERNEL && typed.contains(&signal.signal)
-}
-
-/// The group that the shell leads now, if it was in ours and has left it: bash executes its last command in its own place, and
-/// `timeout` makes a group of its own. Where we lead ours the shell would have led it, and that would have changed nothing: what is
-/// sent to our group is meant for all in that one.
-pub fn group_that_left(shell: i32) -> Option<i32> {
-    let ours = getpgrp();
-    let its = getpgid(Some(Pid::from_raw(shell))).ok()?;
-    (ours == getpid() && its != ours && its.as_raw() == shell).then_some(shell)
 }
 
 /// Sends it on to all in a group.

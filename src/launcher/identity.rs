@@ -1,11 +1,12 @@
 //! Which program we stand in for.
 
+use super::note::{self, Program};
 use super::shim;
-use crate::sys::args;
+use crate::sys::args::{self, Args};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// What we are called as.
@@ -31,23 +32,46 @@ const SHELLS: [(&[u8], &str); 6] = [
 ];
 
 /// Finds out from our own file, as a link to a shell is that shell whatever its name; from the path that was executed
-/// where the file says nothing (agentsh, a busybox). argv[0] can be anything, and is never asked.
-pub fn identify() -> Identity {
+/// where the file says nothing (agentsh, a busybox). argv[0] can be anything, and is asked only where the kernel has set it: for a
+/// script it is the program that its `#!` names.
+pub fn identify(args: &Args) -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
-    decide(called, own_file().unwrap_or_default(), || is_our_file(called))
+    let named = || args.get(0).map_or(&b""[..], |argv0| argv0.to_bytes());
+    decide(called, own_file().unwrap_or_default(), named, is_our_file)
 }
 
 fn is_our_file(path: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(path));
     let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    file(Path::new(OsStr::from_bytes(path)))
-        .is_some_and(|seen| file(Path::new("/proc/self/exe")) == Some(seen))
+    match file(Path::new(OWN)) {
+        Some(own) => file(path) == Some(own),
+        None => note::inspect(path).program == Program::Ourselves,
+    }
 }
 
-/// Where our own file is, as /proc tells.
+/// Our own file.
+const OWN: &str = "/proc/self/exe";
+/// What the kernel puts behind the path of a file that has been removed, or replaced by a newer one.
+const REMOVED: &[u8] = b" (deleted)";
+
+/// Where our own file is, as /proc tells, or else what was executed.
 pub fn own_file() -> Option<&'static [u8]> {
     static FILE: OnceLock<Option<Vec<u8>>> = OnceLock::new();
-    let read = || std::fs::read_link("/proc/self/exe").ok().map(|path| path.into_os_string().into_vec());
-    FILE.get_or_init(read).as_deref()
+    FILE.get_or_init(|| {
+        let mut path = std::fs::read_link(OWN).ok().or_else(executed)?.into_os_string().into_vec();
+        if path.ends_with(REMOVED) {
+            path.truncate(path.len() - REMOVED.len());
+        }
+        Some(path)
+    })
+    .as_deref()
+}
+
+#[cold]
+fn executed() -> Option<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(args::exec_path()?.to_bytes()));
+    let is_us = note::inspect(path).program == Program::Ourselves;
+    if is_us { std::fs::canonicalize(path).ok() } else { None }
 }
 
 /// The last part of a path.
@@ -61,8 +85,13 @@ pub fn shell_named(path: &[u8]) -> Option<&'static str> {
     SHELLS.iter().find(|(known, _)| *known == name).map(|&(_, shell)| shell)
 }
 
-/// `called_us`: is what was called our own file, and no script that names us in its `#!`?
-fn decide(called: &[u8], file: &[u8], called_us: impl FnOnce() -> bool) -> Identity {
+/// `named`: what a script's `#!` says. `is_us`: is that path our own file?
+fn decide<'a>(
+    called: &'a [u8],
+    file: &[u8],
+    named: impl Fn() -> &'a [u8],
+    is_us: impl Fn(&[u8]) -> bool,
+) -> Identity {
     // A link named sh to the file that is bash starts bash, in its POSIX mode. Our own name says nothing.
     let by_file = shell_named(file).filter(|_| basename(file) != b"agentsh");
     if let Some(shell) = by_file.or_else(|| shell_named(called)) {
@@ -72,8 +101,14 @@ fn decide(called: &[u8], file: &[u8], called_us: impl FnOnce() -> bool) -> Ident
         b"busybox" => Identity::Applet,
         // A copy or a hard link in a folder of shims.
         tool if shim::is_known(tool) => Identity::Shim(tool.to_vec()),
-        // A link with a tool's name to our own file.
-        b"agentsh" if !called.is_empty() && called_us() => Identity::Shim(basename(called).to_vec()),
+        // A link with a tool's or a shell's name to our own file, or a script that names one.
+        b"agentsh" => match [called, named()].into_iter().find(|path| path.contains(&b'/') && is_us(path)) {
+            Some(link) => match shell_named(link) {
+                Some(shell) => Identity::Shell(shell),
+                None => Identity::Shim(basename(link).to_vec()),
+            },
+            None => Identity::Shell("bash"),
+        },
         _ => Identity::Shell("bash"),
     }
 }
@@ -104,8 +139,24 @@ mod tests {
             ("./build.sh", "/opt/agentsh/bin/agentsh", shell("bash")),
             ("", "", shell("bash")),
         ] {
-            let called_us = || !called.ends_with(".sh");
-            assert_eq!(decide(called.as_bytes(), file.as_bytes(), called_us), is, "{called} {file}");
+            let is_us = |path: &[u8]| !path.ends_with(b".sh") && !path.is_empty();
+            assert_eq!(decide(called.as_bytes(), file.as_bytes(), || b"", is_us), is, "{called} {file}");
+        }
+    }
+
+    #[test]
+    fn of_a_script_the_program_that_its_first_line_names_decides() {
+        for (named, is) in [
+            ("/shims/python3", Identity::Shim(b"python3".to_vec())),
+            ("/opt/agentsh/bin/agentsh", Identity::Shell("bash")),
+            ("/opt/agentsh/bin/sh", Identity::Shell("sh")),
+            // Whoever starts a script by hand, through the loader for instance, may say anything.
+            ("python3", Identity::Shell("bash")),
+            ("/usr/bin/python3", Identity::Shell("bash")),
+        ] {
+            let is_us = |path: &[u8]| path.starts_with(b"/shims") || path.starts_with(b"/opt");
+            let decided = decide(b"./tool", b"/opt/agentsh/bin/agentsh", || named.as_bytes(), is_us);
+            assert_eq!(decided, is, "{named}");
         }
     }
 }

@@ -7,9 +7,11 @@
 //! ([`crate::sys::lifeboat`]).
 
 pub mod ancestry;
+pub mod bound;
 pub mod call;
 pub mod caretaker;
 pub mod circle;
+pub mod departed;
 pub mod env;
 pub mod forward;
 pub mod headroom;
@@ -42,8 +44,8 @@ use table::Circumstances;
 /// Runs what the arguments ask for; gives our exit status where nothing could be run.
 pub fn main(args: Args) -> i32 {
     let env = Env::read(&args);
-    let identity = identity::identify();
-    let shell = match real::find(&identity, &env) {
+    let identity = identity::identify(&args);
+    let shell = match real::find(&identity, &env, args.environment()) {
         Real::Found(shell) => shell,
         missing => return say_missing(&identity, &missing),
     };

@@ -28,11 +28,15 @@ pub enum Real {
 }
 
 /// Finds it.
-pub fn find(identity: &Identity, env: &Env) -> Real {
+pub fn find(
+    identity: &Identity,
+    env: &Env,
+    environment: impl Iterator<Item = &'static [u8]> + Clone,
+) -> Real {
     match identity {
         Identity::Shell(name) => shell(name, env),
         Identity::Applet => first([&|| in_tree("busybox"), &|| Some(format!("{INSTALLED}/busybox").into())]),
-        Identity::Shim(name) => shim::find(name, env.path),
+        Identity::Shim(name) => shim::find(name, env, environment),
     }
 }
 
@@ -126,13 +130,16 @@ fn found(path: &[u8]) -> Real {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter;
 
     #[test]
     fn a_shell_is_found_and_never_a_script_or_nothing() {
-        assert!(matches!(find(&Identity::Shell("bash"), &Env::default()), Real::Found(_)));
+        assert!(matches!(find(&Identity::Shell("bash"), &Env::default(), iter::empty()), Real::Found(_)));
         let env = Env { real_shell: Some(b"/usr/bin/ldd"), ..Env::default() };
-        assert!(matches!(find(&Identity::Shell("bash"), &env), Real::Found(p) if p != c"/usr/bin/ldd"));
+        assert!(
+            matches!(find(&Identity::Shell("bash"), &env, iter::empty()), Real::Found(p) if p != c"/usr/bin/ldd")
+        );
         let env = Env { real_shell: Some(b"/bin/dash"), ..Env::default() };
-        assert_eq!(find(&Identity::Shell("bash"), &env), Real::Found(c"/bin/dash"));
+        assert_eq!(find(&Identity::Shell("bash"), &env, iter::empty()), Real::Found(c"/bin/dash"));
     }
 }

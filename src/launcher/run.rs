@@ -2,6 +2,7 @@
 
 use super::call::{Call, note};
 use super::caretaker;
+use super::departed::Departed;
 use super::env::Env;
 use super::report;
 use super::sentinel::Sentinel;
@@ -79,7 +80,13 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
         leaf.prepare(session);
     }
     let sentinel = Sentinel::of(&call.record.command);
-    let mut supervision = Supervision { shell: pid, signals: &signals, voice: &mut voice, sentinel };
+    let mut supervision = Supervision {
+        shell: pid,
+        signals: &signals,
+        voice: &mut voice,
+        sentinel,
+        departed: Departed::default(),
+    };
     let swept = call.session.as_ref().map(|session| sweep::sweep(session)).unwrap_or_default();
     let woken = supervision.wait_a_moment(Duration::from_nanos(process::monotonic_ns() - begun));
     if let (Some(session), Some(leaf), Woken::No | Woken::GoesOn) = (&call.session, &mut leaf, woken) {

@@ -6,6 +6,7 @@
 //! typed ([`verdict`]). Inside of a call we only step aside.
 
 use super::circle::{self, Entered};
+use super::env::Env;
 use super::identity::basename;
 use super::note::{self, Program};
 use super::real::Real;
@@ -129,8 +130,8 @@ pub fn is_known(name: &[u8]) -> bool {
 
 /// The real program behind a shim: the first of that name in PATH that isn't us. It may itself be a wrapper that looks
 /// for the next one behind itself, and finds us: then the last one is taken, after a while.
-pub fn find(name: &[u8], path: Option<&[u8]>) -> Real {
-    let mut all = candidates(name, path);
+pub fn find(name: &[u8], env: &Env, environment: impl Iterator<Item = &'static [u8]> + Clone) -> Real {
+    let mut all = candidates(name, env.path).filter(|file| !hands_on(file, environment.clone()));
     let Some(first) = all.next() else { return Real::None };
     let circles = match circle::enter() {
         Some(Entered::Again) => false,
@@ -140,12 +141,33 @@ pub fn find(name: &[u8], path: Option<&[u8]>) -> Real {
     let chosen = if !circles {
         first
     } else if let Some(last) = all.last() {
+        circle::leave();
         last
     } else {
         return Real::Circle;
     };
     CString::new(chosen.as_os_str().as_bytes())
         .map_or(Real::None, |path| Real::Found(Box::leak(path.into_boxed_c_str())))
+}
+
+/// Is it one of those shims of pyenv, rbenv and their likes that hand on to the next of their name in PATH: to us, if we are first
+/// there? They do where `PYENV_VERSION` is `system`, which they set to what they have found in their files, and so they say that
+/// they have been asked. (<https://github.com/pyenv/pyenv>: libexec/pyenv-exec, pyenv-which; rbenv, nodenv, goenv … come from the
+/// same source.)
+fn hands_on(file: &Path, environment: impl Iterator<Item = &'static [u8]> + Clone) -> bool {
+    let folder = file.parent().map_or(&b""[..], |folder| folder.as_os_str().as_bytes());
+    let Some(root) = folder.strip_suffix(b"/shims") else { return false };
+    environment.clone().any(|entry| {
+        let Some((manager, value)) = split_at_text(entry, b"ENV_ROOT=") else { return false };
+        let says_so = |entry: &[u8]| split_at_text(entry, b"ENV_VERSION=") == Some((manager, b"system"));
+        value == root && environment.clone().any(says_so)
+    })
+}
+
+/// What stands before the first appearance of a text, and what behind it.
+fn split_at_text<'a>(entry: &'a [u8], text: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = entry.windows(text.len()).position(|part| part == text)?;
+    Some((&entry[..at], &entry[at + text.len()..]))
 }
 
 /// All programs of a name in PATH but ourselves, as a shell looks for them.
@@ -280,8 +302,28 @@ mod tests {
 
     #[test]
     fn the_next_of_its_name_in_path_is_found_and_a_folder_or_nothing_is_not() {
-        assert_eq!(find(b"ls", Some(b"/nowhere:/bin:/usr/bin")), Real::Found(c"/bin/ls"));
-        assert_eq!(find(b"no-such-tool", Some(b"/bin")), Real::None);
-        assert_eq!(find(b"bin", Some(b"/usr:/")), Real::None);
+        let find = |name, path| find(name, &Env { path: Some(path), ..Env::default() }, std::iter::empty());
+        assert_eq!(find(b"ls", b"/nowhere:/bin:/usr/bin"), Real::Found(c"/bin/ls"));
+        assert_eq!(find(b"no-such-tool", b"/bin"), Real::None);
+        assert_eq!(find(b"bin", b"/usr:/"), Real::None);
+    }
+
+    #[test]
+    fn a_version_manager_that_hands_on_to_the_next_is_passed_over_and_one_that_has_the_version_is_not() {
+        let hands_on = |file: &str, environment: [&'static [u8]; 2]| {
+            super::hands_on(Path::new(file), environment.into_iter())
+        };
+        let root = b"PYENV_ROOT=/root/.pyenv";
+        assert!(hands_on("/root/.pyenv/shims/python", [b"PYENV_VERSION=system", root]));
+        for (file, environment) in [
+            ("/root/.pyenv/shims/python", [b"PYENV_VERSION=3.11" as &[u8], root]),
+            ("/root/.pyenv/shims/python", [b"RBENV_VERSION=system", root]),
+            ("/root/.pyenv/shims/python", [b"PYENV_VERSION=3.11:system", root]),
+            ("/root/.rbenv/shims/python", [b"PYENV_VERSION=system", root]),
+            ("/root/.pyenv/bin/python", [b"PYENV_VERSION=system", root]),
+            ("python", [b"PYENV_VERSION=system", root]),
+        ] {
+            assert!(!hands_on(file, environment), "{file}");
+        }
     }
 }

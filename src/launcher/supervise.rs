@@ -3,6 +3,7 @@
 //! To the caller we are the shell. So what is sent to us reaches it, when it stops we stop, when we are continued it
 //! goes on, and when it dies of a signal so do we.
 
+use super::departed::{self, Departed};
 use super::forward::{self, Pass, Sender};
 use super::sentinel::Sentinel;
 use super::voice::Voice;
@@ -74,6 +75,8 @@ pub struct Supervision<'a> {
     pub voice: &'a mut Voice,
     /// What tells a signal to the group.
     pub sentinel: Sentinel,
+    /// The shell's own group, if it leaves ours.
+    pub departed: Departed,
 }
 
 impl Supervision<'_> {
@@ -89,10 +92,16 @@ impl Supervision<'_> {
 
     /// Watches until the shell has ended.
     pub fn run(&mut self, guard: &mut Guard, woken: Woken) -> (Change, Used) {
+        let end = self.until_end(guard, woken);
+        self.sentinel.dismiss();
+        self.departed.dismiss();
+        end
+    }
+
+    fn until_end(&mut self, guard: &mut Guard, woken: Woken) -> (Change, Used) {
         if woken == Woken::Ended
             && let Some(end) = self.reap(guard)
         {
-            self.sentinel.dismiss();
             return end;
         }
         let we_lead = process::leads_session();
@@ -103,6 +112,7 @@ impl Supervision<'_> {
             let guard_wants = guard.tick(now);
             if now >= next_look {
                 self.sentinel.update(self.shell);
+                self.departed.update(self.shell);
                 self.voice.follow(self.shell);
                 interval = (interval * 2).min(SLOWEST);
                 next_look = now + nanos(interval);
@@ -117,13 +127,11 @@ impl Supervision<'_> {
                     let sender = Sender { inside: self.sent_by_the_call(&received), we_lead };
                     self.pass(&received, sender, guard);
                 } else if let Some(end) = self.children(guard) {
-                    self.sentinel.dismiss();
                     return end;
                 }
             }
             // Asked at every turn: the kernel's SIGCHLD is lost in one that somebody sent and that is still pending.
             if let Some(end) = self.children(guard) {
-                self.sentinel.dismiss();
                 return end;
             }
         }
@@ -141,8 +149,11 @@ impl Supervision<'_> {
                 false
             }
             Pass::On => true,
-            // To go on concerns a stopped shell only; one that went on by itself may have been stopped anew.
-            Pass::Ask if received.signal == libc::SIGCONT => forward::is_stopped(self.shell).unwrap_or(true),
+            // To go on concerns a stopped shell, and one with a trap for it; one that went on by itself may have been stopped anew.
+            Pass::Ask if received.signal == libc::SIGCONT => {
+                forward::is_stopped(self.shell).unwrap_or(true)
+                    || self.sentinel.was_group(received.signal) == Some(false)
+            }
             Pass::Ask => match self.sentinel.was_group(received.signal) {
                 Some(group) => {
                     to_group = group;
@@ -150,7 +161,7 @@ impl Supervision<'_> {
                 }
                 // Sent in the shell's first moment. A shell that has become `timeout` may just have made its child, which it then
                 // doesn't know yet and leaves behind: its group would have had the signal, too.
-                None if forward::group_that_left(self.shell).is_some() => {
+                None if departed::group_of(self.shell).is_some() => {
                     to_group = true;
                     false
                 }
@@ -162,7 +173,7 @@ impl Supervision<'_> {
         guard.let_run();
         if on {
             forward::send(received, self.shell);
-        } else if to_group && let Some(group) = forward::group_that_left(self.shell) {
+        } else if to_group && let Some(group) = departed::group_of(self.shell) {
             forward::send_to_group(received, group);
         }
     }
@@ -199,7 +210,7 @@ impl Supervision<'_> {
                     // stopped again; if only we were, it is our turn to continue it.
                     after_stop = process::changed(self.shell);
                     if after_stop.is_none() {
-                        process::kill(self.shell, libc::SIGCONT);
+                        self.departed.go_on(self.shell);
                     }
                     signal::take(libc::SIGCONT);
                 }

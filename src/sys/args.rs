@@ -61,7 +61,7 @@ impl Args {
     }
 
     /// The environment's entries, `NAME=value` for the most part.
-    pub fn environment(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+    pub fn environment(&self) -> impl Iterator<Item = &'static [u8]> + Clone + use<> {
         let mut at = self.envp;
         std::iter::from_fn(move || {
             // SAFETY: `at` walks the environment's pointers and never passes their terminating null.

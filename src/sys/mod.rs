@@ -9,6 +9,7 @@ pub mod exec;
 pub mod fault;
 pub mod fd;
 pub mod flock;
+pub mod guardian;
 pub mod lifeboat;
 pub mod mounting;
 pub mod peer;

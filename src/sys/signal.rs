@@ -4,6 +4,10 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// How often is looked where waiting isn't possible.
+const WITHOUT_WAIT: Duration = Duration::from_millis(20);
 
 /// A set of signals as the kernel has it: signal N at bit N - 1. The C library's own functions would leave its two
 /// internal signals out, and hand the caller's mask on without them.
@@ -150,6 +154,20 @@ pub fn take(signal: i32) {
     unsafe {
         libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, nothing, &raw const now, size_of::<u64>())
     };
+}
+
+/// Waits for one of the set's signals, which must be blocked, and takes it off. None if something else ended the wait.
+pub fn wait(set: Set) -> Option<i32> {
+    let (nothing, no_end) = (std::ptr::null_mut::<libc::siginfo_t>(), std::ptr::null::<libc::timespec>());
+    // SAFETY: the set is valid, and nothing is written or read through the null pointers.
+    let signal = unsafe {
+        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, nothing, no_end, size_of::<u64>())
+    };
+    if signal < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+        // Refused by a seccomp filter: not without a rest.
+        std::thread::sleep(WITHOUT_WAIT);
+    }
+    i32::try_from(signal).ok().filter(|&signal| signal > 0)
 }
 
 /// Sends ourselves the signal with its default action and lets it in. Returns if that didn't end us: we were

@@ -183,6 +183,48 @@ def _stops(scene: Scene) -> list[str]:
     return [] if process.wait(timeout=GUARD) == 3 else [f"status {process.returncode}"]
 
 
+@case("A script whose #! names a shim is run by the tool behind it")
+def _named_by_script(scene: Scene) -> list[str]:
+    scene.forget()
+    scene.tool(f"{scene.stage.folder}/scripts", "tool.py", f"#!{scene.shims}/python3 -B\nimport sys\nprint(sys.argv[1:])\n")
+    seen = scene.run(f"{scene.stage.folder}/scripts/tool.py", "a", "b c")
+    return ([] if seen.stdout == b"['a', 'b c']\n" else [f"{seen}"]) + scene.logged("python3", 0)
+
+
+# What pyenv does, and rbenv, nodenv, goenv, which come from the same source: a shim of its own looks the version up, takes its
+# folder of shims out of PATH, executes what is found then, and says by two variables what it has looked up.
+VERSION_MANAGER = """#!/bin/sh
+export TOYENV_ROOT="@ROOT@" TOYENV_VERSION="${TOYENV_VERSION:-system}"
+echo "looked up $TOYENV_VERSION" >&2
+before=$PATH
+PATH=$(echo "$PATH" | sed "s,$TOYENV_ROOT/shims:,,")
+if [ "$TOYENV_VERSION" = system ]; then found=$(command -v make); else found=$TOYENV_ROOT/versions/$TOYENV_VERSION/make; fi
+PATH=$before exec "$found" "$@"
+"""
+
+
+@case("A version manager that hands on to the system's tool finds it after one look, and so do its descendants")
+def _version_manager(scene: Scene) -> list[str]:
+    root = f"{scene.stage.folder}/toyenv"
+    scene.tool(f"{root}/shims", "make", VERSION_MANAGER.replace("@ROOT@", root))
+    scene.tool(f"{root}/versions/3.1", "make", "#!/bin/sh\necho three $*\n")
+    path = f"{scene.shims}:{root}/shims:{scene.real}:/usr/bin:/bin"
+    scene.forget()
+    system = scene.run(f"{scene.shims}/make", "-c", "make -c 'echo in'; echo out", env=scene.environment(PATH=path))
+    faults = [] if (system.stdout, system.stderr) == (b"in\nout\n", b"looked up system\n") else [f"system: {system}"]
+    other = scene.run(f"{scene.shims}/make", "x", env=scene.environment(PATH=path, TOYENV_VERSION="3.1"))
+    return faults if (other.stdout, other.stderr) == (b"three x\n", b"looked up 3.1\n") else [*faults, f"3.1: {other}"]
+
+
+@case("A wrapper that always comes back to the shim is left at last, and what the tool starts then is found at once")
+def _circle(scene: Scene) -> list[str]:
+    wrapper = f"{scene.stage.folder}/wrapper"
+    scene.tool(wrapper, "make", "#!/bin/sh\nexec make \"$@\"\n")
+    scene.tool(wrapper, "pytest", "#!/bin/sh\necho the first one\n")
+    seen = scene.run(f"{scene.shims}/make", "-c", "pytest; echo on", env=scene.environment(PATH=f"{scene.shims}:{wrapper}:{scene.real}"))
+    return [] if seen.stdout == b"the first one\non\n" else [f"{seen}"]
+
+
 @case("Within a call, shims only step aside: one leaf, one line in the log")
 def _nested(scene: Scene) -> list[str]:
     scene.forget()

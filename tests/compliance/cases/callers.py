@@ -1,5 +1,6 @@
 """Callers of every kind: spawned, by links and descriptors, as PID 1, without rights, at their limits."""
 
+import fcntl
 import os
 import resource
 import shutil
@@ -194,6 +195,40 @@ def _pid_one_kill(stage):
 def _foreign_proc(stage):
     kernel.unshare(kernel.CLONE_NEWPID)
     done = stage.run("-c", "(exit 3); echo on $?; exit 8")
+    stage.note(stdout=done.out, status=done.status)
+
+
+@scene("Behind `unshare -p` the shell is no PID 1, and its first child is", needs="root", stdout=b"True\n1\n", status="exit 8")
+def _unshared(stage):
+    done = stage.run("--pid", "--", "@BIN@/bash", "-c", "[ $$ -gt 1 ] && echo True; perl -e 'print $$, qq(\\n)'; exit 8", program="/usr/bin/unshare", argv0="unshare")
+    stage.note(stdout=done.out, status=done.status)
+
+
+def _lock(_stage):
+    lock = os.open("locked", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+
+
+@scene("A lock of fcntl(2) that the caller holds outlives its exec of the shell", stdout=b"ready\n", held=True, status="exit 0")
+def _locked(stage):
+    stage.fifo("gate")
+    shell = stage.start("-c", "echo ready; read a <gate; true", before=_lock)
+    first = shell.read_line()
+    with open("locked", "r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = False
+        except BlockingIOError:
+            held = True
+    with open("gate", "w", encoding="ascii"):
+        pass
+    stage.note(stdout=first + b"\n", held=held, status=shell.wait())
+
+
+@scene("LISTEN_PID, with which a service manager names the process that it starts, names the shell", stdout=b"0\n", status="exit 0")
+def _activated(stage):
+    done = stage.run("-c", "LISTEN_PID=$$ exec \"$0\" -c 'echo $((LISTEN_PID - $$))'", "@BIN@/bash", program="/bin/sh", argv0="sh")
     stage.note(stdout=done.out, status=done.status)
 
 

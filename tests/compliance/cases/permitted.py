@@ -36,20 +36,6 @@ def _member(stage):
     stage.note(group=whose.get(group, "someone else's"), session=whose.get(session, "someone else's"))
 
 
-@scene("Permitted: `exec setsid` waits for its command, where plain bash's setsid forks and returns", waits=Either(False, True))
-def _exec_setsid(stage):
-    stage.fifo("gate")
-    shell = stage.start("-c", "exec setsid /bin/sh -c 'echo ready; read a <gate'", before=lambda _: os.setsid())
-    shell.read_line()
-    if not stage.agentsh:
-        shell.wait()
-    waits = shell.running()
-    with open("gate", "w", encoding="ascii") as gate:
-        gate.write("go\n")
-    shell.finish()
-    stage.note(waits=waits)
-
-
 @scene("Permitted: `kill -- -$$` finds no group of that number", status=Either("killed by SIGTERM", "exit 1"), complains=Either(False, True))
 def _kill_own_group(stage):
     done = stage.run("-c", "kill -- -$$", before=lambda _: os.setsid())

@@ -1,0 +1,120 @@
+//! What the caller has bound to this very process: a child in its place would not have it, so there the shell takes our place.
+
+use super::env::Env;
+use super::identity::basename;
+use crate::classify;
+use crate::sys::fd;
+use nix::unistd::{getpgrp, getpid};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// Of the standard descriptors nobody asks.
+const STANDARD: i32 = 2;
+
+/// What it is, if anything, of what may be done in place with a line in the log.
+pub fn reason(env: &Env, command: &[u8]) -> Option<&'static str> {
+    if becomes_setsid(command) && getpgrp() == getpid() {
+        Some("setsid leaves a group that it leads by a child that nobody waits for")
+    } else if names_us(env) {
+        Some("LISTEN_PID or WATCHDOG_PID names this process")
+    } else if holds_lock() {
+        Some("it holds a file lock that no child has")
+    } else {
+        None
+    }
+}
+
+/// Is setsid(1) what the shell becomes at last? Who leads a group can't make a session: it has a child do so and ends. In our group
+/// the shell leads nothing, and would be waited for.
+fn becomes_setsid(command: &[u8]) -> bool {
+    const NAME: &[u8] = b"setsid";
+    if !command.windows(NAME.len()).any(|part| part == NAME) {
+        return false;
+    }
+    let words = classify::last(command).unwrap_or_default();
+    let program = words.iter().find(|word| ![&b"exec"[..], b"nohup"].contains(&&word[..]));
+    program.is_some_and(|program| basename(program) == NAME)
+}
+
+/// Is it us to whom a service manager has given its sockets (sd_listen_fds(3)), or whom it watches (sd_watchdog_enabled(3))?
+fn names_us(env: &Env) -> bool {
+    let named = env.listen_pid.into_iter().chain(env.watchdog_pid);
+    let own = std::process::id();
+    named.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok()).any(|pid| pid == own)
+}
+
+/// Behind `unshare -p` (pid_namespaces(7)) our first child would be PID 1, and all others end with it: we must have none. Of a namespace that has
+/// no process yet the kernel doesn't say which it is.
+pub fn has_other_children() -> bool {
+    const OF_CHILDREN: &str = "/proc/self/ns/pid_for_children";
+    match fs::read_link(OF_CHILDREN) {
+        Ok(of_children) => fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own != of_children),
+        Err(_) => fs::symlink_metadata(OF_CHILDREN).is_ok(),
+    }
+}
+
+/// Locks of fcntl(2) belong to a process and outlive execve; our child has none of them, and they go as soon as we close any
+/// descriptor of the file.
+fn holds_lock() -> bool {
+    // Since Linux 6.2 its size is the number of open descriptors (fs/proc/fd.c): for most calls only the standard ones.
+    if fs::metadata("/proc/self/fd").is_ok_and(|folder| (1..=STANDARD as u64 + 1).contains(&folder.size())) {
+        return false;
+    }
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return false };
+    open.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .any(|number: i32| number > STANDARD && is_file(number) && is_locked(number))
+}
+
+fn is_file(number: i32) -> bool {
+    fd::kind(number).is_some_and(|(kind, _)| kind == libc::S_IFREG)
+}
+
+/// Only the locks of this very process are told there.
+fn is_locked(number: i32) -> bool {
+    fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+        .is_ok_and(|text| text.lines().any(|line| line.starts_with("lock:") && line.contains("POSIX")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_lock_of_fcntl_is_seen_as_long_as_it_is_held() {
+        let file = tempfile::tempfile().unwrap();
+        let lock = |kind: i32| {
+            let lock = libc::flock { l_type: kind as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+            fcntl(&file, FcntlArg::F_SETLK(&lock)).unwrap();
+        };
+        assert!(is_file(file.as_raw_fd()) && !is_locked(file.as_raw_fd()));
+        lock(libc::F_WRLCK);
+        assert!(is_locked(file.as_raw_fd()) && holds_lock());
+        lock(libc::F_UNLCK);
+        assert!(!is_locked(file.as_raw_fd()));
+        assert!(!is_file(-1));
+    }
+
+    #[test]
+    fn setsid_is_seen_where_the_shell_becomes_it() {
+        for command in
+            ["setsid server", "cd /x && exec setsid -w a\n", "a; nohup /usr/bin/setsid b >log 2>&1"]
+        {
+            assert!(becomes_setsid(command.as_bytes()), "{command}");
+        }
+        for command in ["setsid server &", "setsid a; b", "echo setsid", "", "setsidx", "man setsid"] {
+            assert!(!becomes_setsid(command.as_bytes()), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_pid_that_is_ours_binds_and_another_one_does_not() {
+        let own: &'static str = std::process::id().to_string().leak();
+        let named = |pid: &'static str| names_us(&Env { listen_pid: Some(pid.as_bytes()), ..Env::default() });
+        assert!(named(own));
+        assert!(!named("1") && !named("") && !named("x") && !names_us(&Env::default()));
+        assert!(!has_other_children());
+    }
+}
