@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is held stops at its next page fault: from the charge that shows too little is left, hardly a page more is charged."""
-# kernels: newest
+# kernels: newest mid
 # mem: 2048
 # timeout: 300
 
