@@ -2,7 +2,7 @@
 //! with.
 
 use super::scanner::Scanner;
-use super::simple::{Simple, Visitor};
+use super::simple::{Simple, Stdin, Visitor};
 
 /// The first word of every simple command of a script, substitutions' included, as the scanner comes by them.
 /// Nothing is seen through: of `timeout 5 make` it is `timeout`.
@@ -12,8 +12,8 @@ pub fn programs(script: &[u8]) -> Vec<Vec<u8>> {
     found.0
 }
 
-/// The words of the simple command that a script ends with: what a shell may become, its last part of a list or a pipeline. None
-/// if it ends otherwise, by `&` for instance.
+/// The words of the simple command that a script ends with: what a shell may become. None if it ends otherwise, by `&` or
+/// with a pipeline.
 pub fn last(script: &[u8]) -> Option<Vec<Vec<u8>>> {
     let script = script.trim_ascii_end();
     let mut found = Last { end: script.as_ptr_range().end, words: None };
@@ -30,6 +30,7 @@ impl Visitor for Last {
     fn simple(&mut self, simple: &Simple<'_>, depth: u8) {
         let is_last = depth == 0
             && !simple.words.is_empty()
+            && !matches!(simple.stdin, Stdin::Pipe)
             && simple.source.trim_ascii_end().as_ptr_range().end == self.end;
         self.words = is_last.then(|| simple.words.iter().map(|word| word.text.to_vec()).collect());
     }
@@ -74,7 +75,7 @@ mod tests {
         for (script, words) in [
             ("setsid a 'b; c' >log 2>&1\n", Some(&["setsid", "a", "b; c"][..])),
             ("cd /x && exec setsid a", Some(&["exec", "setsid", "a"])),
-            ("a | b", Some(&["b"])),
+            ("a | b", None),
             ("a &", None),
             ("a;", None),
             ("(a)", None),

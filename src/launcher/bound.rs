@@ -6,17 +6,20 @@ use crate::classify;
 use crate::sys::fd;
 use nix::unistd::{getpgrp, getpid};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
 /// Of the standard descriptors nobody asks.
 const STANDARD: i32 = 2;
+/// Of a caller that leaves hundreds open, the first ones: a call isn't to wait for all of them.
+const MOST_OPEN: usize = 256;
 
 /// What it is, if anything, of what may be done in place with a line in the log.
 pub fn reason(env: &Env, command: &[u8]) -> Option<&'static str> {
     if becomes_setsid(command) && getpgrp() == getpid() {
         Some("setsid leaves a group that it leads by a child that nobody waits for")
     } else if names_us(env) {
-        Some("LISTEN_PID or WATCHDOG_PID names this process")
+        Some("a service manager knows this process by its pid")
     } else if holds_lock() {
         Some("it holds a file lock that no child has")
     } else {
@@ -32,13 +35,24 @@ fn becomes_setsid(command: &[u8]) -> bool {
         return false;
     }
     let words = classify::last(command).unwrap_or_default();
-    let program = words.iter().find(|word| ![&b"exec"[..], b"nohup"].contains(&&word[..]));
-    program.is_some_and(|program| basename(program) == NAME)
+    let through = |word: &&Vec<u8>| {
+        [&b"exec"[..], b"nohup", b"command", b"env"].contains(&&word[..]) || word.contains(&b'=')
+    };
+    let mut words = words.iter().skip_while(through);
+    // Asked to fork, or to wait, it does in any place.
+    let says_how = |word: &Vec<u8>| {
+        [&b"--fork"[..], b"--wait"].contains(&&word[..])
+            || (!word.starts_with(b"--") && (word.contains(&b'f') || word.contains(&b'w')))
+    };
+    words.next().is_some_and(|program| basename(program) == NAME)
+        && !words.take_while(|word| word.starts_with(b"-")).any(says_how)
 }
 
-/// Is it us to whom a service manager has given its sockets (sd_listen_fds(3)), or whom it watches (sd_watchdog_enabled(3))?
+/// Is it us to whom a service manager has given its sockets (sd_listen_fds(3)), whom it watches (sd_watchdog_enabled(3)), or from
+/// whom it waits for a word (sd_notify(3); systemd.exec(5) for the variables)?
 fn names_us(env: &Env) -> bool {
-    let named = env.listen_pid.into_iter().chain(env.watchdog_pid);
+    let notifies = env.systemd_exec_pid.filter(|_| env.notify_socket.is_some());
+    let named = env.listen_pid.into_iter().chain(env.watchdog_pid).chain(notifies);
     let own = std::process::id();
     named.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok()).any(|pid| pid == own)
 }
@@ -49,7 +63,7 @@ pub fn has_other_children() -> bool {
     const OF_CHILDREN: &str = "/proc/self/ns/pid_for_children";
     match fs::read_link(OF_CHILDREN) {
         Ok(of_children) => fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own != of_children),
-        Err(_) => fs::symlink_metadata(OF_CHILDREN).is_ok(),
+        Err(error) => error.kind() == ErrorKind::NotFound && fs::symlink_metadata(OF_CHILDREN).is_ok(),
     }
 }
 
@@ -62,6 +76,7 @@ fn holds_lock() -> bool {
     }
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return false };
     open.flatten()
+        .take(MOST_OPEN)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .any(|number: i32| number > STANDARD && is_file(number) && is_locked(number))
 }
@@ -100,11 +115,19 @@ mod tests {
     #[test]
     fn setsid_is_seen_where_the_shell_becomes_it() {
         for command in
-            ["setsid server", "cd /x && exec setsid -w a\n", "a; nohup /usr/bin/setsid b >log 2>&1"]
+            ["setsid server", "cd /x && exec setsid -c a -w\n", "a; env A=b /usr/bin/setsid b >log 2>&1"]
         {
             assert!(becomes_setsid(command.as_bytes()), "{command}");
         }
-        for command in ["setsid server &", "setsid a; b", "echo setsid", "", "setsidx", "man setsid"] {
+        for command in [
+            "setsid server &",
+            "setsid a; b",
+            "echo setsid",
+            "",
+            "a | setsid b",
+            "setsid -cw make",
+            "setsid --fork a",
+        ] {
             assert!(!becomes_setsid(command.as_bytes()), "{command}");
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Slacks that end in this many ns, and up to [`MOST`] more, are ours.
 const MARK: u64 = 613;
 /// A program may come back so often before we take it for a circle: scripts that start each other are nested less deeply.
-const MOST: u64 = 40;
+const MOST: u64 = 100;
 /// The digits that are ours to use.
 const MICROSECOND: u64 = 1000;
 /// A process that has used so much and only now becomes agentsh may have done so ten thousands of times before. Less would

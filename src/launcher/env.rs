@@ -19,6 +19,8 @@ pub struct Env {
     pub pwd: Option<&'static [u8]>,
     pub listen_pid: Option<&'static [u8]>,
     pub watchdog_pid: Option<&'static [u8]>,
+    pub notify_socket: Option<&'static [u8]>,
+    pub systemd_exec_pid: Option<&'static [u8]>,
     /// Started by a setuid program: nothing above was read.
     pub secure: bool,
 }
@@ -33,7 +35,9 @@ impl Env {
         for entry in args.environment() {
             // Most variables are told apart from ours by their first letter.
             let place = match entry.first() {
-                Some(b'A' | b'H' | b'L' | b'P' | b'W' | b'X') => entry.iter().position(|&b| b == b'='),
+                Some(b'A' | b'H' | b'L' | b'N' | b'P' | b'S' | b'W' | b'X') => {
+                    entry.iter().position(|&b| b == b'=')
+                }
                 _ => None,
             };
             let Some(place) = place else { continue };
@@ -49,6 +53,8 @@ impl Env {
                 b"PWD" => &mut env.pwd,
                 b"LISTEN_PID" => &mut env.listen_pid,
                 b"WATCHDOG_PID" => &mut env.watchdog_pid,
+                b"NOTIFY_SOCKET" => &mut env.notify_socket,
+                b"SYSTEMD_EXEC_PID" => &mut env.systemd_exec_pid,
                 b"XDG_STATE_HOME" => &mut env.state_home,
                 b"XDG_CACHE_HOME" => &mut env.cache_home,
                 b"AGENTSH_OFF" => {

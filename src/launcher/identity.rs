@@ -37,6 +37,8 @@ const SHELLS: [(&[u8], &str); 6] = [
 pub fn identify(args: &Args) -> Identity {
     let called = args::exec_path().map_or(&b""[..], |p| p.to_bytes());
     let named = || args.get(0).map_or(&b""[..], |argv0| argv0.to_bytes());
+    // The kernel's are paths; a word can only be what a caller made up.
+    let named = || Some(named()).filter(|path| path.contains(&b'/')).unwrap_or_default();
     decide(called, own_file().unwrap_or_default(), named, is_our_file)
 }
 
@@ -102,7 +104,7 @@ fn decide<'a>(
         // A copy or a hard link in a folder of shims.
         tool if shim::is_known(tool) => Identity::Shim(tool.to_vec()),
         // A link with a tool's or a shell's name to our own file, or a script that names one.
-        b"agentsh" => match [called, named()].into_iter().find(|path| path.contains(&b'/') && is_us(path)) {
+        b"agentsh" => match [called, named()].into_iter().find(|path| !path.is_empty() && is_us(path)) {
             Some(link) => match shell_named(link) {
                 Some(shell) => Identity::Shell(shell),
                 None => Identity::Shim(basename(link).to_vec()),
@@ -150,8 +152,6 @@ mod tests {
             ("/shims/python3", Identity::Shim(b"python3".to_vec())),
             ("/opt/agentsh/bin/agentsh", Identity::Shell("bash")),
             ("/opt/agentsh/bin/sh", Identity::Shell("sh")),
-            // Whoever starts a script by hand, through the loader for instance, may say anything.
-            ("python3", Identity::Shell("bash")),
             ("/usr/bin/python3", Identity::Shell("bash")),
         ] {
             let is_us = |path: &[u8]| path.starts_with(b"/shims") || path.starts_with(b"/opt");

@@ -50,7 +50,8 @@ impl Sentinel {
 
     /// Ends it.
     pub fn dismiss(&mut self) {
-        if let Some(sleeper) = self.0.take() {
+        // Whatever has ended it, it may have been waited for as one of the call's orphans.
+        if let Some(sleeper) = self.0.take().filter(|&sleeper| process::is_child(sleeper)) {
             process::kill(sleeper, libc::SIGKILL);
             process::wait_end(sleeper);
         }

@@ -94,7 +94,7 @@ impl Supervision<'_> {
     pub fn run(&mut self, guard: &mut Guard, woken: Woken) -> (Change, Used) {
         let end = self.until_end(guard, woken);
         self.sentinel.dismiss();
-        self.departed.dismiss();
+        self.departed.dismiss(self.shell);
         end
     }
 
@@ -146,13 +146,18 @@ impl Supervision<'_> {
         let on = match forward::decide(received, sender) {
             Pass::Drop => {
                 to_group = forward::is_typed(received);
+                if to_group {
+                    // Answered already: the sentinel is to be asked for the next one anew.
+                    self.sentinel.was_group(received.signal);
+                }
                 false
             }
             Pass::On => true,
             // To go on concerns a stopped shell, and one with a trap for it; one that went on by itself may have been stopped anew.
             Pass::Ask if received.signal == libc::SIGCONT => {
-                forward::is_stopped(self.shell).unwrap_or(true)
-                    || self.sentinel.was_group(received.signal) == Some(false)
+                let group = self.sentinel.was_group(received.signal);
+                to_group = group == Some(true);
+                group == Some(false) || forward::is_stopped(self.shell).unwrap_or(true)
             }
             Pass::Ask => match self.sentinel.was_group(received.signal) {
                 Some(group) => {
@@ -171,10 +176,10 @@ impl Supervision<'_> {
         };
         // A held call must be able to take its signal, however it was sent.
         guard.let_run();
-        if on {
-            forward::send(received, self.shell);
-        } else if to_group && let Some(group) = departed::group_of(self.shell) {
+        if to_group && let Some(group) = departed::group_of(self.shell) {
             forward::send_to_group(received, group);
+        } else if on {
+            forward::send(received, self.shell);
         }
     }
 
@@ -189,12 +194,12 @@ impl Supervision<'_> {
     }
 
     /// Takes every child's change; gives the shell's end.
-    fn children(&self, guard: &mut Guard) -> Option<(Change, Used)> {
+    fn children(&mut self, guard: &mut Guard) -> Option<(Change, Used)> {
         self.has_ended();
         self.reap(guard)
     }
 
-    fn reap(&self, guard: &mut Guard) -> Option<(Change, Used)> {
+    fn reap(&mut self, guard: &mut Guard) -> Option<(Change, Used)> {
         let mut after_stop = None;
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
         while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {
@@ -213,6 +218,7 @@ impl Supervision<'_> {
                         self.departed.go_on(self.shell);
                     }
                     signal::take(libc::SIGCONT);
+                    self.sentinel.was_group(libc::SIGCONT);
                 }
                 // Continued since, before we could follow.
                 Change::Stopped(_) | Change::Continued => {}

@@ -1,10 +1,12 @@
 //! Whom a SIGKILL to our process group doesn't reach: a process in a session of its own, that hands it on.
 
-use super::{fd, lifeboat, process, signal};
+use super::process::Change;
+use super::signal::{self, Set};
+use super::{exec, fd, lifeboat, process};
 use std::time::Duration;
 
-/// So often, after so long, is looked whether the group was killed: its members die one after the other.
-const LOOKS: (u32, Duration) = (20, Duration::from_millis(5));
+/// So often, after so long, is looked whether the group was killed: its members die one after the other, and late on a busy machine.
+const LOOKS: (u32, Duration) = (400, Duration::from_millis(5));
 
 /// Starts one for another process group: when we are killed with our whole group it kills that one. Two processes: the guardian,
 /// and a member of our group, by whose end it tells a kill of the group from one of our pid alone. None if that isn't possible.
@@ -27,12 +29,12 @@ fn watch(group: i32, launcher: i32) -> ! {
     let guardian = std::process::id() as i32;
     // SAFETY: as above.
     let member = match unsafe { libc::fork() } {
+        -1 => exec::exit_now(0),
         0 => {
             die_with_parent(libc::SIGKILL, guardian);
             fd::close_all_but(&mut []);
-            loop {
-                signal::wait(signal::Set::none());
-            }
+            while signal::wait(Set::none()).is_ok() {}
+            exec::exit_now(0)
         }
         member => member,
     };
@@ -40,36 +42,40 @@ fn watch(group: i32, launcher: i32) -> ! {
     // SAFETY: no preconditions.
     unsafe { libc::setsid() };
     fd::close_all_but(&mut []);
-    let ends = signal::Set::one(libc::SIGHUP).with(libc::SIGTERM);
-    // A hang-up is our parent's end, or somebody else's doing.
-    while member > 0 && signal::wait(ends) != Some(libc::SIGTERM) && process::parent() == launcher {}
-    if member > 0 {
-        if process::parent() != launcher && died(member) {
-            process::kill(-group, libc::SIGKILL);
+    let ends = Set::one(libc::SIGHUP).with(libc::SIGTERM);
+    // A hang-up is our parent's end, or somebody else's doing. Where waiting is refused nobody is guarded.
+    let asked = loop {
+        match signal::wait(ends) {
+            Ok(_) if process::parent() != launcher => break false,
+            Ok(Some(libc::SIGTERM)) | Err(_) => break true,
+            Ok(_) => {}
         }
-        process::kill(member, libc::SIGKILL);
-        process::wait_end(member);
+    };
+    if !asked && was_killed(member) {
+        process::kill(-group, libc::SIGKILL);
     }
-    super::exec::exit_now(0)
+    process::kill(member, libc::SIGKILL);
+    process::wait_end(member);
+    exec::exit_now(0)
 }
 
 /// Has it been killed, or is it about to die?
-fn died(member: i32) -> bool {
-    (0..LOOKS.0).any(|_| {
-        let ended = process::has_ended(member);
-        if !ended {
-            std::thread::sleep(LOOKS.1);
+fn was_killed(member: i32) -> bool {
+    for _ in 0..LOOKS.0 {
+        if let Some(end) = process::end_of(member) {
+            return end == Change::Killed(libc::SIGKILL);
         }
-        ended
-    })
+        std::thread::sleep(LOOKS.1);
+    }
+    false
 }
 
-/// Has the kernel send us a signal when our parent ends.
+/// Has the kernel send us a signal when our parent ends. Where it can't, or that has happened already, we end at once.
 fn die_with_parent(signal: i32, parent: i32) {
     // SAFETY: prctl takes numbers.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
-    // Behind `unshare -p` our parent is 0.
-    if ![0, parent].contains(&process::parent()) {
-        super::exec::exit_now(0);
+    let refused = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } != 0;
+    // Of a parent in another PID namespace it is 0.
+    if refused || ![0, parent].contains(&process::parent()) {
+        exec::exit_now(0);
     }
 }

@@ -45,6 +45,14 @@ pub fn has_ended(pid: i32) -> bool {
     end_of(pid).is_some()
 }
 
+/// Is it still a child of ours, that nobody has waited for? Its pid can't come to mean another process before that.
+pub fn is_child(pid: i32) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a valid buffer.
+    unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), flags) == 0 }
+}
+
 /// How this child has ended, if it has. It stays to be waited for.
 pub fn end_of(pid: i32) -> Option<Change> {
     peek(pid, libc::WEXITED)

@@ -4,10 +4,6 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
-
-/// How often is looked where waiting isn't possible.
-const WITHOUT_WAIT: Duration = Duration::from_millis(20);
 
 /// A set of signals as the kernel has it: signal N at bit N - 1. The C library's own functions would leave its two
 /// internal signals out, and hand the caller's mask on without them.
@@ -156,18 +152,19 @@ pub fn take(signal: i32) {
     };
 }
 
-/// Waits for one of the set's signals, which must be blocked, and takes it off. None if something else ended the wait.
-pub fn wait(set: Set) -> Option<i32> {
+/// Waits for one of the set's signals, which must be blocked, and takes it off. None if something else ended the wait; an error
+/// where a seccomp filter refuses it.
+pub fn wait(set: Set) -> io::Result<Option<i32>> {
     let (nothing, no_end) = (std::ptr::null_mut::<libc::siginfo_t>(), std::ptr::null::<libc::timespec>());
     // SAFETY: the set is valid, and nothing is written or read through the null pointers.
     let signal = unsafe {
         libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, nothing, no_end, size_of::<u64>())
     };
-    if signal < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-        // Refused by a seccomp filter: not without a rest.
-        std::thread::sleep(WITHOUT_WAIT);
+    if signal > 0 {
+        return Ok(i32::try_from(signal).ok());
     }
-    i32::try_from(signal).ok().filter(|&signal| signal > 0)
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) }
 }
 
 /// Sends ourselves the signal with its default action and lets it in. Returns if that didn't end us: we were

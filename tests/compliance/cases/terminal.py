@@ -95,6 +95,31 @@ for _whose, _leader in (("a job's", False), ("a session leader's", True)):
         stage.note(shown=terminal.expect(b"got hello\r\n"), status=shell.wait())
 
 
+@scene("Who is in one job with a shell that has become `timeout` reads from the terminal", shown=b"other hello\r\n", status="exit 4")
+def _timeout_in_pipeline(stage):
+    stage.fifo("gate")
+    terminal, shell = _job(stage, "-c", "timeout 100 /bin/sh -c 'echo ready; read a <gate; exit 4'")
+    terminal.expect(b"ready\r\n")
+    other = stage.start("-c", "read a; echo other $a", stdin=terminal.slave, stdout=terminal.slave, before=lambda _: os.setpgid(0, shell.pid))
+    time.sleep(SETTLED)
+    terminal.type(b"hello\n")
+    shown = terminal.expect(b"other hello\r\n")
+    other.wait()
+    with open(f"{stage.work}/gate", "w", encoding="ascii"):
+        pass
+    stage.note(shown=shown, status=shell.wait())
+
+
+@scene("What a session leader that has become `timeout` leaves behind gets SIGHUP", status="exit 124", child_gone=True)
+def _timeout_hangs_up(stage):
+    terminal = Terminal(stage)
+    shell = terminal.start("-c", "perl -e '$| = 1; print $$, qq(\\n); sleep 100' & timeout 1 sleep 100", leader=True)
+    child = int(terminal.expect(b"\r\n"))
+    status = shell.wait()
+    stage.until_gone(child)
+    stage.note(status=status, child_gone=not alive(child))
+
+
 @scene("Ctrl-C ends what `timeout` runs as the last command", status="killed by SIGINT")
 def _timeout_interrupted(stage):
     terminal, shell = _job(stage, "-c", TIMEOUT)
