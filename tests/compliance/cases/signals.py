@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 from suite import kernel
 from suite.case import command, scene
@@ -86,69 +85,6 @@ for _name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"):
         status = shell.wait()
         stage.until_gone(child)
         stage.note(status=status, child_gone=not alive(child))
-
-
-for _name in ("SIGTERM", "SIGINT"):
-    @scene(f"{_name} to the group ends a shell that has become `timeout`, and what that runs", by_it=True, child_gone=True)
-    def _becomes_timeout(stage, name=_name, number=getattr(signal, _name)):
-        shell = stage.start("-c", "timeout 100 /bin/sh -c 'echo $$; exec sleep 100'", before=lambda _: os.setpgid(0, 0))
-        pid = int(shell.read_line())
-        shell.kill_group(number)
-        status = shell.wait()
-        stage.until_gone(pid)
-        # timeout ends by the signal or says so, as it comes.
-        stage.note(by_it=status in (f"killed by {name}", f"exit {128 + number}"), child_gone=not alive(pid))
-
-
-# So long after its start it is clear what a shell has become: there is nothing that would tell a test when.
-SETTLED = 1.0
-
-
-def _become_timeout(stage, text: str):
-    return stage.start("-c", f"timeout 100 /bin/sh -c '{text}'", before=lambda _: os.setpgid(0, 0))
-
-
-for _how in ("group", "pid"):
-    @scene(f"SIGKILL to the {_how} of a shell that has become `timeout` ends what a kill of bash's would end", status="killed by SIGKILL", child_lives=_how == "pid")
-    def _killed_timeout(stage, how=_how):
-        shell = _become_timeout(stage, "echo $$; exec sleep 100")
-        child = int(shell.read_line())
-        time.sleep(SETTLED)
-        (shell.kill if how == "pid" else shell.kill_group)(signal.SIGKILL)
-        status = shell.wait()
-        if how == "pid":
-            time.sleep(SETTLED / 4)
-        else:
-            stage.until_gone(child)
-        stage.note(status=status, child_lives=alive(child))
-        if alive(child):
-            os.kill(child, signal.SIGKILL)
-
-
-@scene("Of a shell that has become `timeout` nobody is left in its group", stdout=b"on go\n", status="exit 4", left=False)
-def _nobody_left(stage):
-    stage.fifo("gate")
-    shell = _become_timeout(stage, "read a <gate; echo on $a; exit 4")
-    time.sleep(SETTLED)
-    _open(stage)
-    done = shell.finish()
-    try:
-        os.killpg(shell.pid, 0)
-        left = True
-    except ProcessLookupError:
-        left = False
-    stage.note(stdout=done.out, status=done.status, left=left)
-
-
-@scene("A shell that leads its group and becomes `setsid` ends at once, and what that starts lives on", status="exit 0", lives=True)
-def _becomes_setsid(stage):
-    stage.fifo("gate")
-    shell = stage.start("-c", "setsid /bin/sh -c 'echo $$; read a <gate'", before=lambda _: os.setpgid(0, 0))
-    status = shell.wait()
-    pid = int(shell.read_line())
-    stage.note(status=status, lives=alive(pid))
-    _open(stage)
-    stage.until_gone(pid)
 
 
 @scene("SIGCONT to the pid of a running shell runs its trap, once", stdout=b"cont\nafter\n", status="exit 0")

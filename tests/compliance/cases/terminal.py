@@ -5,14 +5,11 @@ import os
 import signal
 import struct
 import termios
-import time
 
 from suite.case import scene
 from suite.process import alive
 from suite.terminal import Terminal
 
-# So long after its start it is clear what a shell has become: there is nothing that would tell a test when.
-SETTLED = 1.0
 CTRL_C, CTRL_Z, CTRL_BACKSLASH, CTRL_D = b"\x03", b"\x1a", b"\x1c", b"\x04"
 
 
@@ -69,71 +66,6 @@ def _quit(stage):
 def _ctrl_z(stage):
     terminal, shell = _job(stage, "-c", "echo ready; read a; echo got $a; exit 4")
     terminal.expect(b"ready\r\n")
-    terminal.type(CTRL_Z)
-    events = [shell.wait_event()]
-    terminal.take_back()
-    terminal.give(shell.pid)
-    shell.kill_group(signal.SIGCONT)
-    events.append(shell.wait_event())
-    terminal.type(b"hello\n")
-    shown = terminal.expect(b"got hello\r\n")
-    stage.note(events=[*events, shell.wait()], shown=shown)
-
-
-TIMEOUT = "timeout 100 /bin/sh -c 'echo ready; read a; echo got $a; exit 4'"
-
-
-for _whose, _leader in (("a job's", False), ("a session leader's", True)):
-    @scene(f"What `timeout` runs as {_whose} last command reads from the terminal", shown=b"got hello\r\n", status="exit 4")
-    def _timeout_reads(stage, leader=_leader):
-        terminal = Terminal(stage)
-        if not leader:
-            terminal.lead()
-        shell = terminal.start("-c", TIMEOUT, leader=leader)
-        terminal.expect(b"ready\r\n")
-        terminal.type(b"hello\n")
-        stage.note(shown=terminal.expect(b"got hello\r\n"), status=shell.wait())
-
-
-@scene("Who is in one job with a shell that has become `timeout` reads from the terminal", shown=b"other hello\r\n", status="exit 4")
-def _timeout_in_pipeline(stage):
-    stage.fifo("gate")
-    terminal, shell = _job(stage, "-c", "timeout 100 /bin/sh -c 'echo ready; read a <gate; exit 4'")
-    terminal.expect(b"ready\r\n")
-    other = stage.start("-c", "read a; echo other $a", stdin=terminal.slave, stdout=terminal.slave, before=lambda _: os.setpgid(0, shell.pid))
-    time.sleep(SETTLED)
-    terminal.type(b"hello\n")
-    shown = terminal.expect(b"other hello\r\n")
-    other.wait()
-    with open(f"{stage.work}/gate", "w", encoding="ascii"):
-        pass
-    stage.note(shown=shown, status=shell.wait())
-
-
-@scene("What a session leader that has become `timeout` leaves behind gets SIGHUP", status="exit 124", child_gone=True)
-def _timeout_hangs_up(stage):
-    terminal = Terminal(stage)
-    shell = terminal.start("-c", "perl -e '$| = 1; print $$, qq(\\n); sleep 100' & timeout 1 sleep 100", leader=True)
-    child = int(terminal.expect(b"\r\n"))
-    status = shell.wait()
-    stage.until_gone(child)
-    stage.note(status=status, child_gone=not alive(child))
-
-
-@scene("Ctrl-C ends what `timeout` runs as the last command", status="killed by SIGINT")
-def _timeout_interrupted(stage):
-    terminal, shell = _job(stage, "-c", TIMEOUT)
-    terminal.expect(b"ready\r\n")
-    time.sleep(SETTLED)
-    terminal.type(CTRL_C)
-    stage.note(status=shell.wait())
-
-
-@scene("Ctrl-Z stops what `timeout` runs as the last command, and it goes on in the foreground", events=["stopped by SIGTSTP", "continued", "exit 4"], shown=b"got hello\r\n")
-def _timeout_stopped(stage):
-    terminal, shell = _job(stage, "-c", TIMEOUT)
-    terminal.expect(b"ready\r\n")
-    time.sleep(SETTLED)
     terminal.type(CTRL_Z)
     events = [shell.wait_event()]
     terminal.take_back()
