@@ -7,7 +7,7 @@
 //! speaks of traps, else when it is seen to catch one. For all the others the question doesn't matter.
 
 use super::forward;
-use crate::sys::{process, spawn};
+use crate::sys::{guardian, spawn};
 
 /// The signals that the question matters for: those that agents and people end commands with.
 const ENDING: [i32; 6] =
@@ -50,10 +50,8 @@ impl Sentinel {
 
     /// Ends it.
     pub fn dismiss(&mut self) {
-        // Whatever has ended it, it may have been waited for as one of the call's orphans.
-        if let Some(sleeper) = self.0.take().filter(|&sleeper| process::is_child(sleeper)) {
-            process::kill(sleeper, libc::SIGKILL);
-            process::wait_end(sleeper);
+        if let Some(sleeper) = self.0.take() {
+            guardian::end(sleeper, libc::SIGKILL);
         }
     }
 }

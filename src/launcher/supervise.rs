@@ -9,6 +9,7 @@ use super::sentinel::Sentinel;
 use super::voice::Voice;
 use crate::cgroup::governor::Governor;
 use crate::sys::fd;
+use crate::sys::guardian;
 use crate::sys::lifeboat;
 use crate::sys::process::{self, Change, Used};
 use crate::sys::signal::{self, Received, Stream};
@@ -145,11 +146,9 @@ impl Supervision<'_> {
         let mut to_group = false;
         let on = match forward::decide(received, sender) {
             Pass::Drop => {
+                // Answered already: the sentinel is to be asked for the next one anew.
+                self.sentinel.was_group(received.signal);
                 to_group = forward::is_typed(received);
-                if to_group {
-                    // Answered already: the sentinel is to be asked for the next one anew.
-                    self.sentinel.was_group(received.signal);
-                }
                 false
             }
             Pass::On => true,
@@ -201,6 +200,7 @@ impl Supervision<'_> {
 
     fn reap(&mut self, guard: &mut Guard) -> Option<(Change, Used)> {
         let mut after_stop = None;
+        let launcher = std::process::id() as i32;
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
         while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {
             if pid != self.shell {
@@ -210,7 +210,11 @@ impl Supervision<'_> {
                 Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
                 Change::Stopped(number) if self.is_still_stopped() => {
                     guard.let_run();
+                    let waker = guardian::beside(|| wake(self.shell, launcher));
                     signal::raise_default(number);
+                    if let Some(waker) = waker {
+                        guardian::end(waker, libc::SIGKILL);
+                    }
                     // We are continued. If our whole group was, the shell has changed since, and may even have been
                     // stopped again; if only we were, it is our turn to continue it.
                     after_stop = process::changed(self.shell);
@@ -225,6 +229,26 @@ impl Supervision<'_> {
             }
         }
         None
+    }
+}
+
+/// How often is looked, while we are stopped, whether the shell still is: first, and at last.
+const WAKING: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(320));
+
+/// Continues the launcher once the shell goes on without it: continued by its own pid, which only the call knows. Again and again, as
+/// the launcher may not have stopped yet; it ends us.
+fn wake(shell: i32, launcher: i32) {
+    let mut pause = WAKING.0;
+    loop {
+        std::thread::sleep(pause);
+        match forward::is_stopped(shell) {
+            Some(true) => pause = (pause * 2).min(WAKING.1),
+            None if !forward::proc_is_ours() => return,
+            _ => {
+                pause = WAKING.0;
+                process::kill(launcher, libc::SIGCONT);
+            }
+        }
     }
 }
 

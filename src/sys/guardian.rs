@@ -1,4 +1,4 @@
-//! Whom a SIGKILL to our process group doesn't reach: a process in a session of its own, that hands it on.
+//! Whom a kill or a stop of our process group doesn't reach: processes of ours in sessions of their own.
 
 use super::process::Change;
 use super::signal::{self, Set};
@@ -21,6 +21,33 @@ pub fn start(group: i32) -> Option<i32> {
             watch(group, launcher)
         }
         pid => Some(pid),
+    }
+}
+
+/// Has a process of ours do something beside us, with none of our files; it ends with us. None if that isn't possible.
+pub fn beside(work: impl FnOnce()) -> Option<i32> {
+    let launcher = std::process::id() as i32;
+    // SAFETY: as above.
+    match unsafe { libc::fork() } {
+        -1 => None,
+        0 => {
+            lifeboat::leave();
+            die_with_parent(libc::SIGKILL, launcher);
+            // SAFETY: no preconditions.
+            unsafe { libc::setsid() };
+            fd::close_all_but(&mut []);
+            work();
+            exec::exit_now(0)
+        }
+        pid => Some(pid),
+    }
+}
+
+/// Ends one of them, if it isn't gone already: as one of the call's orphans it may have been waited for.
+pub fn end(pid: i32, signal: i32) {
+    if process::is_child(pid) {
+        process::kill(pid, signal);
+        process::wait_end(pid);
     }
 }
 

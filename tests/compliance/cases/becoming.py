@@ -100,25 +100,35 @@ for _whose, _leader in (("a job's", False), ("a session leader's", True)):
         stage.note(shown=terminal.expect(b"got hello\r\n"), status=shell.wait())
 
 
-@scene("Who is in one job with a shell that has become `timeout` reads from the terminal", shown=b"other hello\r\n", status="exit 4")
-def _timeout_in_pipeline(stage):
-    stage.fifo("gate")
-    terminal, shell = _job(stage, "-c", "timeout 100 /bin/sh -c 'echo ready; read a <gate; exit 4'")
-    terminal.expect(b"ready\r\n")
-    other = stage.start("-c", "read a; echo other $a", stdin=terminal.slave, stdout=terminal.slave, before=lambda _: os.setpgid(0, shell.pid))
-    time.sleep(SETTLED)
-    terminal.type(b"hello\n")
-    shown = terminal.expect(b"other hello\r\n")
-    other.wait()
-    _open(stage)
-    stage.note(shown=shown, status=shell.wait())
+for _when, _before in (("before", True), ("after", False)):
+    @scene(f"Who comes into a job {_when} its shell becomes `timeout` reads from the terminal", shown=b"other hello\r\n", status="exit 4")
+    def _timeout_in_pipeline(stage, before=_before):
+        stage.fifo("gate")
+        terminal, shell = _job(stage, "-c", "echo ready; read a <gate; timeout 100 /bin/sh -c 'echo become; read a <gate; exit 4'")
+        terminal.expect(b"ready\r\n")
+        if not before:
+            _open(stage)
+            terminal.expect(b"become\r\n")
+            time.sleep(SETTLED / 4)
+        other = stage.start("-c", "read a; echo other $a", stdin=terminal.slave, stdout=terminal.slave, before=lambda _: os.setpgid(0, shell.pid))
+        if before:
+            _open(stage)
+            terminal.expect(b"become\r\n")
+        time.sleep(SETTLED)
+        terminal.type(b"hello\n")
+        shown = terminal.expect(b"other hello\r\n")
+        other.wait()
+        _open(stage)
+        stage.note(shown=shown, status=shell.wait())
 
 
 @scene("What a session leader that has become `timeout` leaves behind gets SIGHUP", status="exit 124", child_gone=True)
 def _timeout_hangs_up(stage):
+    stage.fifo("gate")
     terminal = Terminal(stage)
-    shell = terminal.start("-c", "perl -e '$| = 1; print $$, qq(\\n); sleep 100' & timeout 1 sleep 100", leader=True)
+    shell = terminal.start("-c", "perl -e '$| = 1; print $$, qq(\\n); sleep 100' & read a <gate; timeout 1 sleep 100", leader=True)
     child = int(terminal.expect(b"\r\n"))
+    _open(stage)
     status = shell.wait()
     stage.until_gone(child)
     stage.note(status=status, child_gone=not alive(child))

@@ -231,6 +231,16 @@ def _stopped_often(stage):
     stage.note(events=events, status=shell.finish().status)
 
 
+@scene("A command that stops itself and that its own child continues goes on", events=["stopped by SIGSTOP", "continued", "exit 3"], stdout=b"on\n")
+def _continued_from_within(stage):
+    stage.fifo("gate")
+    shell = stage.start("-c", "(sleep 0.3; kill -CONT $$) & kill -STOP $$; wait; echo on; read a <gate; exit 3")
+    events = [shell.wait_event(), shell.wait_event()]
+    _open(stage)
+    done = shell.finish()
+    stage.note(events=[*events, done.status], stdout=done.out)
+
+
 @scene("A stopped command can be killed", events=["stopped by SIGTSTP", "killed by SIGKILL"])
 def _stopped_killed(stage):
     shell = _gated(stage, READY, before=lambda _: os.setpgid(0, 0))
