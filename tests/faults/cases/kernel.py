@@ -2,11 +2,13 @@
 
 import errno
 import os
+import time
 
 from trouble import refusals
 from trouble.forms import PROBE, alike, fault
 
 from suite.case import scene
+from suite.process import alive, children_of
 
 for _error in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOMEM, errno.EAGAIN, errno.E2BIG):
     fault(f"Seccomp: clone3 refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "clone3"))
@@ -31,6 +33,24 @@ def _no_spinning(stage):
     child = stage.start("-c", "sleep 1.5", before=lambda _: refusals.refuse(errno.ENOSYS, "ppoll"))
     done = child.finish()
     stage.note(cpu_was_used=child.usage.ru_utime + child.usage.ru_stime > 0.2, status=done.status)
+
+
+for _call in ("rt_sigtimedwait", "prctl", "waitid", "setsid", "setpgid", "getpgid"):
+    @scene(f"Seccomp: a shell that becomes `timeout` ends, and nobody stays, where {_call} is refused", stdout=b"on go\n", status="exit 4", left=[])
+    def _becomes_timeout(stage, call=_call):
+        def before(_stage):
+            os.setpgid(0, 0)
+            refusals.refuse(errno.EPERM, call)
+
+        stage.fifo("gate")
+        shell = stage.start("-c", "timeout 100 /bin/sh -c 'read a <gate; echo on $a; exit 4'", before=before)
+        time.sleep(1)
+        started = children_of(shell.pid)
+        with open(f"{stage.work}/gate", "w", encoding="ascii") as gate:
+            gate.write("go\n")
+        done = shell.finish()
+        stage.until(lambda: not any(alive(pid) for pid in started), "all children of the launcher end")
+        stage.note(stdout=done.out, status=done.status, left=[pid for pid in started if alive(pid)])
 
 
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc", "/dev", "/tmp")

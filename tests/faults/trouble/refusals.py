@@ -9,7 +9,8 @@ from suite import kernel
 
 # linux/unistd_64.h
 CALLS = {
-    "poll": 7, "pread64": 17, "pwrite64": 18, "getcwd": 79, "readlink": 89, "flock": 73, "ptrace": 101, "getsid": 124,
+    "poll": 7, "pread64": 17, "pwrite64": 18, "getcwd": 79, "readlink": 89, "flock": 73, "ptrace": 101, "setpgid": 109,
+    "setsid": 112, "getpgid": 121, "getsid": 124, "waitid": 247,
     "rt_sigtimedwait": 128, "sigaltstack": 131, "statfs": 137, "fstatfs": 138, "prctl": 157, "setrlimit": 160,
     "setxattr": 188, "fsetxattr": 190, "fgetxattr": 193, "clock_gettime": 228, "mkdirat": 258, "unlinkat": 263,
     "readlinkat": 267, "faccessat": 269, "ppoll": 271, "signalfd4": 289, "eventfd2": 290, "prlimit64": 302, "kcmp": 312,
