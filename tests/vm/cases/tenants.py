@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Agents under one pool that has too little memory: nobody dies if waiting helps, and the high one never does."""
-# kernels: newest
+# kernels: newest mid
 # mem: 2560
 # timeout: 600
 # quiet: yes
