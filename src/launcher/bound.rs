@@ -1,4 +1,5 @@
-//! What the caller has bound to this very process: a child in its place would not have it, so there the shell takes our place.
+//! What the caller has bound to this very process: a child in its place would not have it. So there the shell takes our place, or we
+//! keep it.
 
 use super::env::Env;
 use super::identity::basename;
@@ -6,8 +7,7 @@ use crate::classify;
 use crate::sys::fd;
 use nix::unistd::{getpgrp, getpid};
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::RawFd;
 
 /// Of the standard descriptors nobody asks.
 const STANDARD: i32 = 2;
@@ -20,8 +20,6 @@ pub fn reason(env: &Env, command: &[u8]) -> Option<&'static str> {
         Some("setsid leaves a group that it leads by a child that nobody waits for")
     } else if names_us(env) {
         Some("a service manager knows this process by its pid")
-    } else if holds_lock() {
-        Some("it holds a file lock that no child has")
     } else {
         None
     }
@@ -57,28 +55,15 @@ fn names_us(env: &Env) -> bool {
     named.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok()).any(|pid| pid == own)
 }
 
-/// Behind `unshare -p` (pid_namespaces(7)) our first child would be PID 1, and all others end with it: we must have none. Of a namespace that has
-/// no process yet the kernel doesn't say which it is.
-pub fn has_other_children() -> bool {
-    const OF_CHILDREN: &str = "/proc/self/ns/pid_for_children";
-    match fs::read_link(OF_CHILDREN) {
-        Ok(of_children) => fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own != of_children),
-        Err(error) => error.kind() == ErrorKind::NotFound && fs::symlink_metadata(OF_CHILDREN).is_ok(),
-    }
-}
-
-/// Locks of fcntl(2) belong to a process and outlive execve; our child has none of them, and they go as soon as we close any
-/// descriptor of the file.
-fn holds_lock() -> bool {
-    // Since Linux 6.2 its size is the number of open descriptors (fs/proc/fd.c): for most calls only the standard ones.
-    if fs::metadata("/proc/self/fd").is_ok_and(|folder| (1..=STANDARD as u64 + 1).contains(&folder.size())) {
-        return false;
-    }
-    let Ok(open) = fs::read_dir("/proc/self/fd") else { return false };
+/// The descriptors of files that the caller holds a lock of fcntl(2) on. It belongs to this process, outlives execve, and would go as
+/// soon as we close any descriptor of the file.
+pub fn locked() -> Vec<RawFd> {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
     open.flatten()
         .take(MOST_OPEN)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .any(|number: i32| number > STANDARD && is_file(number) && is_locked(number))
+        .filter(|&number| number > STANDARD && is_file(number) && is_locked(number))
+        .collect()
 }
 
 fn is_file(number: i32) -> bool {
@@ -106,7 +91,7 @@ mod tests {
         };
         assert!(is_file(file.as_raw_fd()) && !is_locked(file.as_raw_fd()));
         lock(libc::F_WRLCK);
-        assert!(is_locked(file.as_raw_fd()) && holds_lock());
+        assert!(is_locked(file.as_raw_fd()) && locked().contains(&file.as_raw_fd()));
         lock(libc::F_UNLCK);
         assert!(!is_locked(file.as_raw_fd()));
         assert!(!is_file(-1));
@@ -138,6 +123,5 @@ mod tests {
         let named = |pid: &'static str| names_us(&Env { listen_pid: Some(pid.as_bytes()), ..Env::default() });
         assert!(named(own));
         assert!(!named("1") && !named("") && !named("x") && !names_us(&Env::default()));
-        assert!(!has_other_children());
     }
 }

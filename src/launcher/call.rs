@@ -57,9 +57,6 @@ pub fn plan(args: &Args, env: &Env, identity: &Identity, own: Option<&[u8]>) -> 
     if done == Done::InPlace(None) {
         return Planned::InPlace;
     }
-    if bound::has_other_children() {
-        return Planned::InPlace;
-    }
     let cwd = std::env::current_dir().ok();
     let (policy, problem) = refresh::policy(env, args, cwd.as_deref());
     let verdict = verdict(identity, &form, &all, &policy);

@@ -1,5 +1,6 @@
 //! A call from its start to its end.
 
+use super::bound;
 use super::call::{Call, note};
 use super::caretaker;
 use super::departed::Departed;
@@ -71,6 +72,7 @@ pub fn supervised(mut call: Call, args: Args, env: &Env, shell: &'static CStr) {
     let mut voice = Voice::of_stderr();
     let mut keep = vec![signals.as_raw_fd()];
     keep.extend(voice.keep());
+    keep.extend(bound::locked());
     if let (Some(session), Some(leaf)) = (&call.session, &leaf) {
         session.keep(&mut keep);
         leaf.keep(&mut keep);

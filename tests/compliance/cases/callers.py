@@ -198,12 +198,6 @@ def _foreign_proc(stage):
     stage.note(stdout=done.out, status=done.status)
 
 
-@scene("Behind `unshare -p` the shell is no PID 1, and its first child is", needs="root", stdout=b"True\n1\n", status="exit 8")
-def _unshared(stage):
-    done = stage.run("--pid", "--", "@BIN@/bash", "-c", "[ $$ -gt 1 ] && echo True; perl -e 'print $$, qq(\\n)'; exit 8", program="/usr/bin/unshare", argv0="unshare")
-    stage.note(stdout=done.out, status=done.status)
-
-
 def _lock(_stage):
     lock = os.open("locked", os.O_RDWR | os.O_CREAT, 0o600)
     os.set_inheritable(lock, True)
