@@ -2,7 +2,7 @@
 
 use super::process::Change;
 use super::signal::{self, Set};
-use super::{exec, fd, lifeboat, process};
+use super::{exec, fd, lifeboat, process, spawn};
 use std::time::Duration;
 
 /// So often, after so long, is looked whether the group was killed: its members die one after the other, and late on a busy machine.
@@ -53,18 +53,7 @@ pub fn end(pid: i32, signal: i32) {
 
 fn watch(group: i32, launcher: i32) -> ! {
     die_with_parent(libc::SIGHUP, launcher);
-    let guardian = std::process::id() as i32;
-    // SAFETY: as above.
-    let member = match unsafe { libc::fork() } {
-        -1 => exec::exit_now(0),
-        0 => {
-            die_with_parent(libc::SIGKILL, guardian);
-            fd::close_all_but(&mut []);
-            while signal::wait(Set::none()).is_ok() {}
-            exec::exit_now(0)
-        }
-        member => member,
-    };
+    let Some(member) = spawn::sleeper() else { exec::exit_now(0) };
     // Not only a group: a parent in the same session would make the member's group one that a terminal can stop.
     // SAFETY: no preconditions.
     unsafe { libc::setsid() };

@@ -8,7 +8,7 @@ from suite.case import scene
 from suite.process import alive
 from suite.terminal import Terminal
 
-CTRL_C, CTRL_Z = b"\x03", b"\x1a"
+CTRL_C = b"\x03"
 # So long after its start it is clear what a shell has become: there is nothing that would tell a test when.
 SETTLED = 1.0
 
@@ -148,12 +148,7 @@ def _timeout_stopped(stage):
     terminal, shell = _job(stage, "-c", READ)
     terminal.expect(b"ready\r\n")
     time.sleep(SETTLED)
-    terminal.type(CTRL_Z)
-    events = [shell.wait_event()]
-    terminal.take_back()
-    terminal.give(shell.pid)
-    shell.kill_group(signal.SIGCONT)
-    events.append(shell.wait_event())
+    events = terminal.stop_and_continue(shell)
     terminal.type(b"hello\n")
     shown = terminal.expect(b"got hello\r\n")
     stage.note(events=[*events, shell.wait()], shown=shown)

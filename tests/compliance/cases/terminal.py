@@ -66,12 +66,7 @@ def _quit(stage):
 def _ctrl_z(stage):
     terminal, shell = _job(stage, "-c", "echo ready; read a; echo got $a; exit 4")
     terminal.expect(b"ready\r\n")
-    terminal.type(CTRL_Z)
-    events = [shell.wait_event()]
-    terminal.take_back()
-    terminal.give(shell.pid)
-    shell.kill_group(signal.SIGCONT)
-    events.append(shell.wait_event())
+    events = terminal.stop_and_continue(shell)
     terminal.type(b"hello\n")
     shown = terminal.expect(b"got hello\r\n")
     stage.note(events=[*events, shell.wait()], shown=shown)
@@ -81,12 +76,7 @@ def _ctrl_z(stage):
 def _ctrl_z_child(stage):
     terminal, shell = _job(stage, "-c", "/bin/sh -c 'echo ready; read a; echo child got $a'; echo after")
     terminal.expect(b"ready\r\n")
-    terminal.type(CTRL_Z)
-    events = [shell.wait_event()]
-    terminal.take_back()
-    terminal.give(shell.pid)
-    shell.kill_group(signal.SIGCONT)
-    events.append(shell.wait_event())
+    events = terminal.stop_and_continue(shell)
     terminal.type(b"hello\n")
     shown = terminal.expect(b"after\r\n")
     stage.note(events=[*events, shell.wait()], shown=shown)

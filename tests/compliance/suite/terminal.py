@@ -94,6 +94,15 @@ class Terminal:
         """Another group becomes the foreground one."""
         os.tcsetpgrp(self.slave, group)
 
+    def stop_and_continue(self, shell: Process) -> list[str]:
+        """Ctrl-Z, and then what a job-control shell's `fg` does: what the case, as that shell, is told."""
+        self.type(b"\x1a")
+        events = [shell.wait_event()]
+        self.take_back()
+        self.give(shell.pid)
+        shell.kill_group(signal.SIGCONT)
+        return [*events, shell.wait_event()]
+
     def hang_up(self) -> None:
         """Closes the terminal's other side, as a broken connection would."""
         os.close(self.slave)
