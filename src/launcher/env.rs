@@ -17,6 +17,7 @@ pub struct Env {
     pub state_home: Option<&'static [u8]>,
     pub cache_home: Option<&'static [u8]>,
     pub pwd: Option<&'static [u8]>,
+    pub ccache_path: Option<&'static [u8]>,
     pub listen_pid: Option<&'static [u8]>,
     pub watchdog_pid: Option<&'static [u8]>,
     pub notify_socket: Option<&'static [u8]>,
@@ -35,7 +36,7 @@ impl Env {
         for entry in args.environment() {
             // Most variables are told apart from ours by their first letter.
             let place = match entry.first() {
-                Some(b'A' | b'H' | b'L' | b'N' | b'P' | b'S' | b'W' | b'X') => {
+                Some(b'A' | b'C' | b'H' | b'L' | b'N' | b'P' | b'S' | b'W' | b'X') => {
                     entry.iter().position(|&b| b == b'=')
                 }
                 _ => None,
@@ -51,6 +52,7 @@ impl Env {
                 b"HOME" => &mut env.home,
                 b"PATH" => &mut env.path,
                 b"PWD" => &mut env.pwd,
+                b"CCACHE_PATH" => &mut env.ccache_path,
                 b"LISTEN_PID" => &mut env.listen_pid,
                 b"WATCHDOG_PID" => &mut env.watchdog_pid,
                 b"NOTIFY_SOCKET" => &mut env.notify_socket,

@@ -81,9 +81,9 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat_field(pid, 1)?.parse().ok()
 }
 
-/// Is the process stopped by a signal? None where /proc doesn't tell.
+/// Is the process stopped by a signal (`t`: beneath strace)? None where /proc doesn't tell.
 pub fn is_stopped(pid: i32) -> Option<bool> {
-    stat_field(pid, 0).map(|state| state == "T")
+    stat_field(pid, 0).map(|state| state == "T" || state == "t")
 }
 
 /// Is there a /proc, and of our own PID namespace? In another one's our pids mean other processes.

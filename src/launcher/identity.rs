@@ -45,10 +45,9 @@ pub fn identify(args: &Args) -> Identity {
 fn is_our_file(path: &[u8]) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
     let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    match file(Path::new(OWN)) {
-        Some(own) => file(path) == Some(own),
-        None => note::inspect(path).program == Program::Ourselves,
-    }
+    let own = file(Path::new(OWN));
+    // An emulator of processors (qemu-user) has the name lead to us, but what stat(2) finds there is its own file.
+    own.is_some() && file(path) == own || note::inspect(path).program == Program::Ourselves
 }
 
 /// Our own file.

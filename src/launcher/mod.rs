@@ -50,7 +50,7 @@ pub fn main(args: Args) -> i32 {
         missing => return say_missing(&identity, &missing),
     };
     let (given, (shell, args)) = match &identity {
-        Identity::Shim(name) => (args, shim::started(name, shell, args)),
+        Identity::Shim(name) => (args, shim::started(name, shell, args, &env)),
         _ => (args, (shell, args)),
     };
     let (mut short, mut long) = ([0; own::SHORT], Vec::new());

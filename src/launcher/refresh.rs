@@ -15,11 +15,18 @@ use std::path::{Path, PathBuf};
 pub fn policy(env: &Env, args: &Args, cwd: Option<&Path>) -> (Box<Policy>, Option<String>) {
     let places = places(env, cwd);
     let mut loaded = store::load(&places);
-    if loaded.state == (State::Stale { compile: true }) && compile(&places, args) {
-        loaded = store::load(&places);
+    if loaded.state == (State::Stale { compile: true }) {
+        if !places.can_keep() {
+            loaded.problem.get_or_insert_with(|| format!("the policy can't be compiled: {NOWHERE}"));
+        } else if compile(&places, args) {
+            loaded = store::load(&places);
+        }
     }
     (loaded.policy, loaded.problem)
 }
+
+/// Where no cache can be written.
+const NOWHERE: &str = "there is no folder to keep it in ($XDG_CACHE_HOME or ~/.cache; root's: /var/cache/agentsh or /run/agentsh/cache)";
 
 /// Runs the compiler; tells whether it has ended in time. It goes on by itself otherwise, for the next call, though not
 /// for ever.

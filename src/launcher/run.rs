@@ -143,8 +143,9 @@ fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
         Err(error) => error,
     };
     match error.raw_os_error() {
-        // No such system call here, or a seccomp filter's answer to it: the child goes into its leaf by itself.
-        Some(libc::ENOSYS | libc::EPERM) => {
+        // No such system call here or (E2BIG: Linux before 5.7) not with a cgroup, or a seccomp filter's answer to it: the child goes
+        // into its leaf by itself.
+        Some(libc::ENOSYS | libc::EPERM | libc::E2BIG) if start.cgroup.is_some() => {
             if start.cgroup.is_some_and(|leaf| !may_join(leaf)) {
                 start.cgroup = None;
                 call.record.placement = Placement::Degraded;
@@ -153,7 +154,7 @@ fn start(mut start: Start, call: &mut Call) -> io::Result<i32> {
                     Some(format!("clone3: {error}, and cgroup.procs isn't ours to write")),
                 );
             }
-            spawn::fork(&start)
+            spawn::spawn_then_join(&start)
         }
         // No more processes or memory: a fork wouldn't do better.
         Some(libc::EAGAIN | libc::ENOMEM) => Err(error),

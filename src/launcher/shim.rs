@@ -14,9 +14,9 @@ use crate::classify::{self, Context, Kind, Verdict};
 use crate::sys::args::Args;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// What `agentshctl shims install` makes links for: programs that test, build, install, run or do git's work, as developers
@@ -117,6 +117,8 @@ pub const NAMES: &[&str] = &[
 const FIND_THEMSELVES: &[&[u8]] = &[
     b"python", b"python2", b"python3", b"pypy", b"pypy3", b"cc", b"c++", b"gcc", b"g++", b"cmake", b"ctest",
 ];
+/// What ccache stands in for.
+const COMPILERS: &[&[u8]] = &[b"cc", b"c++", b"gcc", b"g++", b"clang", b"clang++"];
 /// Programs that run a script: what that is counts where it is an agent.
 const INTERPRETERS: &[&[u8]] = &[b"python", b"python3", b"node", b"bun", b"deno", b"ruby"];
 
@@ -182,9 +184,12 @@ pub fn candidates(name: &[u8], path: Option<&[u8]>) -> impl Iterator<Item = Path
     })
 }
 
-/// What is to be executed, and with which arguments: the real program and our own, but for those that look for themselves, and
-/// for scripts without a `#!` line, which whoever looks for programs in PATH hands to the shell.
-pub fn started(name: &[u8], program: &'static CStr, args: Args) -> (&'static CStr, Args) {
+/// What is to be executed, and with which arguments: the real program and our own, but for those that look for themselves, for
+/// ccache, and for scripts without a `#!` line, which whoever looks for programs in PATH hands to the shell.
+pub fn started(name: &[u8], program: &'static CStr, args: Args, env: &Env) -> (&'static CStr, Args) {
+    if let Some((ccache, compiler)) = cached(name, program, env) {
+        return (ccache, args.behind(&[ccache, compiler]));
+    }
     if is_plain_script(program) {
         return (SHELL, args.behind(&[SHELL, program]));
     }
@@ -192,6 +197,22 @@ pub fn started(name: &[u8], program: &'static CStr, args: Args) -> (&'static CSt
         return (program, args.behind(&[program]));
     }
     (program, args)
+}
+
+/// ccache under a compiler's name takes the first of that name in PATH that isn't ccache: us, whose date isn't the compiler's, and who
+/// would start it anew. By its own name it is told which one: the one that it would have found. (<https://ccache.dev/manual>: "Run
+/// modes", CCACHE_PATH.)
+fn cached(name: &[u8], program: &CStr, env: &Env) -> Option<(&'static CStr, &'static CStr)> {
+    if env.ccache_path.is_some() || !is_one_of(COMPILERS, name) {
+        return None;
+    }
+    let itself = |file: &Path| fs::canonicalize(file).ok().filter(|file| file.ends_with("ccache"));
+    let ccache = itself(Path::new(OsStr::from_bytes(program.to_bytes())))?;
+    let compiler = candidates(name, env.path).find(|file| itself(file).is_none())?;
+    let kept = |path: PathBuf| {
+        Some(&*Box::leak(CString::new(path.into_os_string().into_vec()).ok()?.into_boxed_c_str()))
+    };
+    Some((kept(ccache)?, kept(std::path::absolute(compiler).ok()?)?))
 }
 
 /// Would a program that looks for itself by this argv\[0\] find the shim? By a word it does, and by the shim's own path, which

@@ -182,8 +182,9 @@ impl Supervision<'_> {
         }
     }
 
+    /// gVisor tells of a stop a moment before it shows it.
     fn is_still_stopped(&self) -> bool {
-        forward::is_stopped(self.shell).unwrap_or_else(|| !process::has_gone_on(self.shell))
+        forward::is_stopped(self.shell) == Some(true) || !process::has_gone_on(self.shell)
     }
 
     /// Has the shell ended? It can be waited for only once: should we fail right after that, the lifeboat must know.
@@ -204,6 +205,7 @@ impl Supervision<'_> {
         // Children that the caller left us by exec, and as PID 1 everybody's orphans, are reaped along.
         while let Some((pid, change, used)) = after_stop.take().or_else(|| process::changed(-1)) {
             if pid != self.shell {
+                self.sentinel.heard(pid, change);
                 continue;
             }
             match change {
@@ -243,8 +245,9 @@ fn wake(shell: i32, launcher: i32) {
         std::thread::sleep(pause);
         match forward::is_stopped(shell) {
             Some(true) => pause = (pause * 2).min(WAKING.1),
-            None if !forward::proc_is_ours() => return,
-            _ => {
+            // No /proc of ours, or it hides who has another user's rights.
+            None => return,
+            Some(false) => {
                 pause = WAKING.0;
                 process::kill(launcher, libc::SIGCONT);
             }

@@ -9,7 +9,7 @@
 use super::forward;
 use crate::sys::{fd, process};
 use std::fs::{File, OpenOptions};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -66,8 +66,9 @@ impl Voice {
         let Voice::Held { follow: true, pipe } = self else { return };
         let gone = match fd::same_open_file(2, child, 2) {
             Some(same) => !same,
-            // No kcmp in this kernel: a pipe is told by its number.
-            None => pipe.is_some() && !holds_the_same(child),
+            // kcmp takes CAP_SYS_PTRACE in Docker's containers, and isn't in every kernel: pipes and sockets are told by their number.
+            // What can't be told counts as let go of where it can be opened again.
+            None => holds_the_same(child).map_or(pipe.is_some(), |same| !same),
         };
         // A process that has ended, or is about to, holds nothing, but that is no letting go.
         if gone && !process::has_ended(child) && !forward::is_exiting(child) {
@@ -156,9 +157,15 @@ fn nap() -> bool {
     false
 }
 
-fn holds_the_same(child: i32) -> bool {
-    let theirs = std::fs::read_link(format!("/proc/{child}/fd/2"));
-    std::fs::read_link("/proc/self/fd/2").is_ok_and(|ours| theirs.is_ok_and(|theirs| ours == theirs))
+/// Is its fd 2 what ours is? None where nobody can tell.
+fn holds_the_same(child: i32) -> Option<bool> {
+    let ours = std::fs::read_link("/proc/self/fd/2").ok()?;
+    match std::fs::read_link(format!("/proc/{child}/fd/2")) {
+        Ok(theirs) => Some(ours == theirs),
+        // It has closed it.
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
 }
 
 fn write_soon(to: &impl AsRawFd, text: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Where policies are: the layers' files, the workspace, the compiled ones; and whose files are believed.
 
 use super::compiled::{Layer, Source, Stamp};
+use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -81,6 +82,16 @@ impl LoadEnv {
         }
         let user = self.xdg_cache.clone().or_else(|| self.home.as_ref().map(|home| home.join(".cache")));
         user.map(|cache| vec![cache.join("agentsh")]).unwrap_or_default()
+    }
+
+    /// Can a compiled policy be kept anywhere? Otherwise there's no use in making one, call after call.
+    pub fn can_keep(&self) -> bool {
+        let writable = |cache: &PathBuf| {
+            // What isn't there yet is made.
+            let there = cache.ancestors().find(|folder| folder.exists());
+            there.is_some_and(|folder| access(folder, AccessFlags::W_OK).is_ok())
+        };
+        self.caches().iter().any(writable)
     }
 
     /// `agentshctl`, beside this program or where it is installed.

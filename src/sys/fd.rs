@@ -6,30 +6,54 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+/// The last descriptor that can be. gVisor before 2025 refuses a range that goes beyond it.
+const LAST: u32 = i32::MAX as u32;
+
 /// Closes every descriptor but those in `keep`, which is sorted here.
 pub fn close_all_but(keep: &mut [RawFd]) {
     keep.sort_unstable();
     let mut from: u32 = 0;
+    let mut done = true;
     for &fd in keep.iter() {
         let Ok(fd) = u32::try_from(fd) else { continue };
         if fd > from {
-            close_range(from, fd - 1);
+            done &= close_range(from, fd - 1);
         }
         from = from.max(fd + 1);
     }
-    close_range(from, u32::MAX);
+    done &= close_range(from, LAST);
+    if !done {
+        close_each_but(keep);
+    }
 }
 
-fn close_range(first: u32, last: u32) {
-    // SAFETY: only descriptors that came from the caller are in the range: ours are all in `keep`.
-    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
-        return;
-    }
-    // Refused by an old seccomp filter: one at a time, as far as descriptors can reach.
-    for fd in first..=last.min(65_535) {
-        // SAFETY: as above; closing a number that is not open is harmless.
-        unsafe { libc::close(fd as RawFd) };
-    }
+fn close_range(first: u32, last: u32) -> bool {
+    // SAFETY: only descriptors that came from the caller are in the range: ours are all kept.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+}
+
+/// The same for Linux before 5.9, and where a seccomp filter refuses close_range: one at a time those that are open. Trying all that
+/// may be takes 3 s where a system call has a long way, as in gVisor on ptrace.
+#[cold]
+fn close_each_but(keep: &[RawFd]) {
+    let close = |fd: RawFd| {
+        if keep.binary_search(&fd).is_err() {
+            // SAFETY: as above; closing a number that is not open is harmless.
+            unsafe { libc::close(fd) };
+        }
+    };
+    // Some at once: looking takes one, and there may be none left.
+    (0..64).for_each(close);
+    open().unwrap_or_else(|| (64..=65_535).collect()).into_iter().for_each(close);
+}
+
+/// Our open descriptors; None without /proc.
+fn open() -> Option<Vec<RawFd>> {
+    let folder = std::fs::read_dir("/proc/self/fd").ok()?;
+    let all: Vec<RawFd> =
+        folder.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect::<Option<_>>()?;
+    // The folder itself is among them, unless it is something else by that name.
+    (!all.is_empty()).then_some(all)
 }
 
 /// What kind of file a descriptor is open on: the `S_IFMT` bits, and its owner.

@@ -53,7 +53,7 @@ pub fn end(pid: i32, signal: i32) {
 
 fn watch(group: i32, launcher: i32) -> ! {
     die_with_parent(libc::SIGHUP, launcher);
-    let Some(member) = spawn::sleeper() else { exec::exit_now(0) };
+    let Some(member) = spawn::sleeper(Set::none()) else { exec::exit_now(0) };
     // Not only a group: a parent in the same session would make the member's group one that a terminal can stop.
     // SAFETY: no preconditions.
     unsafe { libc::setsid() };

@@ -65,6 +65,11 @@ pub fn child() -> *mut i32 {
     BOAT.child.as_ptr()
 }
 
+/// The shell's pid, where the kernel has not written it.
+pub fn has_child(pid: i32) {
+    BOAT.child.store(pid, Ordering::Relaxed);
+}
+
 /// In the child, which may share its parent's memory: a failure becomes the shell, and waits for nobody.
 pub fn in_child() {
     BOAT.in_child.store(std::process::id() as i32, Ordering::Relaxed);

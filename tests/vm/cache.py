@@ -4,6 +4,7 @@
     ├── lock                 held while something is being added
     ├── apt/                 the private apt state (packages.py)
     ├── tools-N/             QEMU, virtiofsd, busybox, zstd, and the libraries they need
+    ├── engines-N/           container engines of a newer Debian, and the libraries they need
     └── kernels/
         ├── <version>/       vmlinux, config, modules/
         └── newest, mid, lts links to versions
@@ -24,6 +25,9 @@ from packages import PackageError, PrivateApt
 # Raise the number when the list of packages changes.
 TOOLS = "tools-1"
 TOOL_PACKAGES = ["qemu-system-x86", "virtiofsd", "busybox-static", "zstd"]
+ENGINES = "engines-1"
+ENGINE_PACKAGES = ["docker.io", "docker-cli", "containerd", "runc", "podman", "crun", "conmon", "rootlesskit", "runsc"]
+NEEDLESS = ("etc", "var", "usr/share/doc", "usr/share/man", "usr/share/locale")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 # Versions of the kernels each series may take; the newest one that the mirror has is taken.
@@ -88,16 +92,25 @@ class Tools:
 
 def tools(say):
     """The tools, unpacked first if they aren't there yet."""
-    final = os.path.join(root(), TOOLS)
+    return Tools(_unpacked(TOOLS, TOOL_PACKAGES, "QEMU, virtiofsd and busybox (once, about 45 MB to download)", say))
+
+
+def engines(say):
+    """The folder of a newer Debian's engines, which is made to lie over a machine's own files; unpacked first as the tools are."""
+    return _unpacked(ENGINES, ENGINE_PACKAGES, "Docker, podman, gVisor (once, about 130 MB to download)", say)
+
+
+def _unpacked(name, packages, what, say):
+    final = os.path.join(root(), name)
     if not os.path.isdir(final):
         with _locked(say):
             if not os.path.isdir(final):
-                say("unpacking QEMU, virtiofsd and busybox (once, about 45 MB to download)")
+                say(f"unpacking {what}")
                 with _built_then_moved(final) as building:
-                    _apt().unpack_with_dependencies(TOOL_PACKAGES, building)
-                    for needless in ("etc", "var", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+                    _apt().unpack_with_dependencies(packages, building)
+                    for needless in NEEDLESS:
                         shutil.rmtree(os.path.join(building, needless), ignore_errors=True)
-    return Tools(final)
+    return final
 
 
 def kernel(wanted, say, refresh=False):

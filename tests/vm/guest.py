@@ -99,9 +99,11 @@ def _die_with_parent():
 class Guest:
     """A machine for one command."""
 
-    def __init__(self, tools, kernel, options):
+    def __init__(self, tools, kernel, options, over=None):
         self.tools = tools
         self.kernel = kernel
+        # A folder that lies over this machine's own files.
+        self.over = over
         self.options = options
         self.begun = time.monotonic()
         self.deadline = self.begun + options.timeout
@@ -143,6 +145,7 @@ class Guest:
         modules = os.path.join(os.path.dirname(self._vmlinux()), "modules")
         settings = {
             "modules": modules,
+            "over": self.over or "",
             "cgroup_options": self.options.cgroup_opts,
             "swap_mib": str(self.options.swap),
             "end_mark": self.mark,

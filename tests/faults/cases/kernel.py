@@ -6,6 +6,7 @@ import time
 
 from trouble import refusals
 from trouble.forms import PROBE, alike, fault
+from trouble.tracer import count
 
 from suite.case import scene
 from suite.process import alive, children_of
@@ -24,6 +25,9 @@ for _error in (errno.ENOSYS, errno.EPERM):
     alike(f"Seccomp: prctl refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "prctl"))
 
 
+# linux/unistd_64.h
+_CLOSE = 3
+
 for _call in ("clone3", "signalfd4", "ppoll", "close_range", "flock", "mkdirat", "fgetxattr", "getsid"):
     fault(f"Seccomp: {_call} answered with SIGSYS", before=lambda _, c=_call: refusals.refuse(None, c))
 
@@ -33,6 +37,12 @@ def _no_spinning(stage):
     child = stage.start("-c", "sleep 1.5", before=lambda _: refusals.refuse(errno.ENOSYS, "ppoll"))
     done = child.finish()
     stage.note(cpu_was_used=child.usage.ru_utime + child.usage.ru_stime > 0.2, status=done.status)
+
+
+@scene("Seccomp: where close_range is refused, no more is closed than is open", stdout=b"hi\n", status="exit 3", hundreds=0)
+def _closes_what_is_open(stage):
+    done, closed = count(stage, _CLOSE, "-c", "echo hi; exit 3", before=lambda: refusals.refuse(errno.ENOSYS, "close_range"))
+    stage.note(stdout=done.out, status=done.status, hundreds=closed // 100)
 
 
 for _call in ("rt_sigtimedwait", "prctl", "waitid", "setsid", "setpgid", "getpgid"):
