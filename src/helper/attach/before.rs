@@ -20,9 +20,14 @@ pub struct Before {
     descendants: Option<u64>,
     /// Who cgroup.procs belonged to: uid and gid, as the host counts.
     owner: (u32, u32),
+    /// memory.oom.group: Kubernetes sets it since 1.28, and then a container that runs out of memory dies with all that is in it.
+    oom_group: bool,
 }
 
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// Without memory.oom.group.
+const FIRST_VERSION: &str = "1";
+const OOM_GROUP: &str = "memory.oom.group";
 /// Controllers' names and a few numbers.
 const LONGEST: usize = 512;
 
@@ -39,8 +44,14 @@ impl Before {
             controllers: switched_on(base).with_context(shown)?,
             descendants: base.read_max("cgroup.max.descendants").with_context(shown)?,
             owner: (procs.st_uid, procs.st_gid),
+            oom_group: base.read_u64(OOM_GROUP) == Ok(1),
         };
-        base.set_mark(mark::BEFORE, before.text().as_bytes()).context("trusted.agentsh.before")
+        base.set_mark(mark::BEFORE, before.text().as_bytes()).context("trusted.agentsh.before")?;
+        // One call is to die, and not the agent with it.
+        if before.oom_group {
+            base.write_u64(OOM_GROUP, 0).with_context(shown)?;
+        }
+        Ok(())
     }
 
     /// What was noted; none if nothing was attached here.
@@ -77,6 +88,9 @@ impl Before {
         if self.descendants.is_none() && base.read_max(limit).with_context(shown)?.is_some() {
             base.write_max(limit, None).with_context(shown)?;
         }
+        if self.oom_group {
+            base.write_u64(OOM_GROUP, 1).with_context(shown)?;
+        }
         let (uid, gid) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
         fchownat(base, "cgroup.procs", Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
             .with_context(shown)?;
@@ -92,20 +106,24 @@ impl Before {
     fn text(&self) -> String {
         let descendants = self.descendants.map_or("max".to_string(), |most| most.to_string());
         let (uid, gid) = self.owner;
-        format!("{VERSION} {descendants} {uid} {gid} {}", self.controllers.join(" "))
+        let oom_group = u8::from(self.oom_group);
+        format!("{VERSION} {descendants} {uid} {gid} {oom_group} {}", self.controllers.join(" "))
     }
 
     fn parse(text: &str) -> Option<Before> {
         let mut words = text.split_ascii_whitespace();
-        if words.next()? != VERSION {
-            return None;
-        }
+        let has_oom_group = match words.next()? {
+            VERSION => true,
+            FIRST_VERSION => false,
+            _ => return None,
+        };
         let descendants = match words.next()? {
             "max" => None,
             number => Some(number.parse().ok()?),
         };
         let owner = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Before { controllers: words.map(str::to_owned).collect(), descendants, owner })
+        let oom_group = has_oom_group && words.next()? == "1";
+        Some(Before { controllers: words.map(str::to_owned).collect(), descendants, owner, oom_group })
     }
 }
 
@@ -123,12 +141,20 @@ mod tests {
     #[test]
     fn what_is_noted_is_read_back_and_anything_else_is_another_version_s() {
         for before in [
-            Before { controllers: Vec::new(), descendants: None, owner: (0, 0) },
-            Before { controllers: vec!["cpu".into(), "io".into()], descendants: Some(250), owner: (1500, 7) },
+            Before { controllers: Vec::new(), descendants: None, owner: (0, 0), oom_group: true },
+            Before {
+                controllers: vec!["cpu".into(), "io".into()],
+                descendants: Some(250),
+                owner: (1500, 7),
+                oom_group: false,
+            },
         ] {
             assert_eq!(Before::parse(&before.text()), Some(before));
         }
-        for broken in ["", "2 max 0 0", "1", "1 max 0", "1 many 0 0", "1 max -1 0"] {
+        let first =
+            Before { controllers: vec!["cpu".into()], descendants: None, owner: (0, 0), oom_group: false };
+        assert_eq!(Before::parse("1 max 0 0 cpu"), Some(first));
+        for broken in ["", "3 max 0 0 0", "2 max 0 0", "1", "1 max 0", "1 many 0 0", "2 max -1 0 0"] {
             assert_eq!(Before::parse(broken), None, "{broken}");
         }
     }

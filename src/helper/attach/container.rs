@@ -6,8 +6,12 @@ use std::path::{Component, Path, PathBuf};
 const SHORT_ID: usize = 12;
 const WHOLE_ID: usize = 64;
 /// What stands before the id, as container engines name their cgroups (and `.scope` behind it where systemd makes them).
-const PREFIXES: [&str; 7] =
-    ["docker-", "libpod-payload-", "libpod-", "crio-", "cri-containerd-", "crun-", "runc-"];
+const PREFIXES: [&str; 8] =
+    ["docker-", "libpod-payload-", "libpod-", "crio-", "cri-containerd-", "nerdctl-", "crun-", "runc-"];
+/// In a scope of systemd's crun makes one more, for the container's processes, unless it is told not to
+/// (<https://github.com/containers/crun/issues/1766>).
+pub const CRUN_S: &str = "container";
+const SCOPE: &str = ".scope";
 /// podman's own cgroup for its pods and containers, where there is no systemd.
 const PODMAN_S: &str = "libpod_parent";
 /// What a container's cgroup is called there; a pod's is an id alone.
@@ -33,6 +37,9 @@ pub fn around(own: &Path) -> Option<PathBuf> {
                 .and_then(|p| p.as_os_str().to_str())
                 .is_some_and(|below| below.starts_with(PODMAN_CONTAINER));
         if id(name).is_some() && !pod {
+            if name.ends_with(SCOPE) && parts.peek().is_some_and(|part| part.as_os_str() == CRUN_S) {
+                path.push(CRUN_S);
+            }
             return Some(path);
         }
         above = Some(name);
@@ -50,7 +57,7 @@ pub fn is_container(cgroup: &Path) -> bool {
 
 /// The container's id in the name that an engine gave to a cgroup.
 pub fn id(name: &str) -> Option<&str> {
-    let bare = name.strip_suffix(".scope").unwrap_or(name);
+    let bare = name.strip_suffix(SCOPE).unwrap_or(name);
     let (prefix, id) = PREFIXES.iter().find_map(|p| Some((*p, bare.strip_prefix(p)?))).unwrap_or(("", bare));
     // crun and runc take any name, but then systemd is who makes the cgroup, and says so.
     let named_freely = matches!(prefix, "crun-" | "runc-") && bare != name && !id.is_empty();
@@ -88,7 +95,12 @@ mod tests {
             ("/docker/ID", "/docker/ID"),
             ("/system.slice/docker-ID.scope", "/system.slice/docker-ID.scope"),
             ("/libpod_parent/libpod-ID/agent", "/libpod_parent/libpod-ID"),
-            ("/machine.slice/libpod-ID.scope/container", "/machine.slice/libpod-ID.scope"),
+            ("/machine.slice/libpod-ID.scope/container", "/machine.slice/libpod-ID.scope/container"),
+            ("/machine.slice/libpod-ID.scope/container/agent", "/machine.slice/libpod-ID.scope/container"),
+            ("/machine.slice/libpod-ID.scope/containers", "/machine.slice/libpod-ID.scope"),
+            ("/kubepods.slice/crio-ID.scope/container/calls/x", "/kubepods.slice/crio-ID.scope/container"),
+            ("/user.slice/nerdctl-ID.scope", "/user.slice/nerdctl-ID.scope"),
+            ("/docker/ID/container", "/docker/ID"),
             ("/user-1500/scope-1/libpod-payload-ID", "/user-1500/scope-1/libpod-payload-ID"),
             ("/kubepods/burstable/pod1/ID", "/kubepods/burstable/pod1/ID"),
             ("/kubepods.slice/cri-containerd-ID.scope", "/kubepods.slice/cri-containerd-ID.scope"),

@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn detach(peer: &Peer) -> Result<String> {
+/// Detaches the container of this process.
+pub fn detach(peer: &Peer) -> Result<String> {
     let root = root()?;
     let (_, cgroup) = the_cgroup(&root, peer, &peer.status()?)?;
     let base = open(&root, &cgroup)?;

@@ -17,7 +17,7 @@ pub fn by_name(root: &Dir, wanted: &str) -> Result<i32> {
     let mut found = Vec::new();
     search(root, wanted, DEEPEST, &mut found)?;
     match found.as_slice() {
-        [one] => match first(one)? {
+        [one] => match first(&inner(one.again()?)?)? {
             Some(first) => Ok(first.pid),
             None => bail!("{} has no processes: is the container running?", one.path().display()),
         },
@@ -29,6 +29,15 @@ pub fn by_name(root: &Dir, wanted: &str) -> Result<i32> {
             bail!("{wanted} is the name of {}: give a process of the one that is meant", paths.join(" and "))
         }
     }
+}
+
+/// Where a container's processes are, in the cgroup that bears its name: there, or one further down ([`container::CRUN_S`]).
+pub fn inner(named: Dir) -> Result<Dir> {
+    let arranged = ["agent", "calls"].iter().any(|part| named.has(part));
+    if arranged || !listed(&named).map_err(answer(&named))?.is_empty() {
+        return Ok(named);
+    }
+    Ok(named.child(container::CRUN_S).unwrap_or(named))
 }
 
 fn search(dir: &Dir, wanted: &str, depth: usize, found: &mut Vec<Dir>) -> Result<()> {

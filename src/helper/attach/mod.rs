@@ -55,6 +55,8 @@ const NEEDED: [Capability; 7] = [
 const LOCK_TRIES: usize = 250;
 const LAUNCHERS_TRIES: usize = 10;
 const LOCK_BETWEEN: Duration = Duration::from_millis(20);
+/// A container that was just started runs its own program after so long: hooks may come before that.
+const BEGINNING: Duration = Duration::from_secs(1);
 /// So many of a container's processes are looked at before it gets the mount.
 const MOST_PEERS: usize = 4096;
 
@@ -133,7 +135,8 @@ pub fn run(args: &Args) -> Result<()> {
 fn labelled(cgroup: &Path, args: &Args) -> Result<()> {
     let id = label::id_of(cgroup)?;
     // It may have gone meanwhile, as any of its processes may.
-    let peer = open(&root()?, cgroup).and_then(|base| find::first(&base)).unwrap_or_default();
+    let base = open(&root()?, cgroup).and_then(find::inner);
+    let peer = base.and_then(|base| find::first(&base)).unwrap_or_default();
     let found = peer.as_ref().map_or(Found::Unknown, |peer| label::look(peer, id).unwrap_or(Found::Unknown));
     println!("{}", found.word());
     if let Some(peer) = peer.filter(|_| found == Found::Wanted) {
@@ -171,6 +174,11 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
             "process {pid} is in the host's mount namespace, so in no container: for an agent on the host there is `agentsh-helper session`"
         );
     }
+    if !peer.begins_within(BEGINNING)? {
+        bail!(
+            "process {pid} runs a program that isn't its container's own: a sandbox with a kernel of its own (gVisor), or an engine that is still starting it"
+        );
+    }
     let root = root()?;
     let (own, cgroup) = the_cgroup(&root, peer, &status)?;
     if !container::is_plain(&own, &cgroup) {
@@ -192,12 +200,30 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     if strict && !was_strict {
         strict::refuse_namespaces_of_their_own(&base)?;
     }
+    let was_arranged = base.has("calls");
+    let done = furnish(peer, &base, &cgroup, &status, args, strict);
+    if done.is_err() && !was_arranged {
+        // As it was: an engine may remove the container's cgroup only if it has nothing below.
+        let _ = detach::detach(peer);
+    }
+    done
+}
+
+/// Makes all that attaching is, once nothing speaks against it. Gives the container's limits, and where what was done.
+fn furnish(
+    peer: &Peer,
+    base: &Dir,
+    cgroup: &Path,
+    status: &Status,
+    args: &Args,
+    strict: bool,
+) -> Result<(Spec, String)> {
     let (policy, compiled) = policy()?;
-    let (spec, around) = arrange(&base, &policy)?;
-    engine_may_enter(&base)?;
+    let (spec, around) = arrange(base, &policy)?;
+    engine_may_enter(base)?;
     let user = match args.uid {
         Some(uid) => (Uid::from_raw(uid), crate::ctl::run::group_of(uid)),
-        None => whose(&base)?.unwrap_or((Uid::from_raw(status.uid), Gid::from_raw(status.gid))),
+        None => whose(base)?.unwrap_or((Uid::from_raw(status.uid), Gid::from_raw(status.gid))),
     };
     let user = (!user.0.is_root()).then_some(user);
     let calls = base.child("calls").with_context(|| format!("{}/calls", base.path().display()))?;
@@ -206,15 +232,15 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
         false => Vec::new(),
     };
     match user {
-        Some((uid, gid)) if strict => strict::hand_over(&base, uid, gid)?,
-        Some((uid, gid)) => session::hand_over(&base, uid, gid)?,
+        Some((uid, gid)) if strict => strict::hand_over(base, uid, gid)?,
+        Some((uid, gid)) => session::hand_over(base, uid, gid)?,
         None => {}
     }
     let parcel = Parcel::of(&calls, &compiled, openings)?;
     let agent = cgroup.join("agent");
     let still = || match peer.cgroup()? {
         now if now.starts_with(&agent) => Ok(()),
-        now => bail!("process {pid} has gone to {} meanwhile", now.display()),
+        now => bail!("process {} has gone to {} meanwhile", peer.pid, now.display()),
     };
     still()?;
     let how = match parcel.deliver(peer, still)? {

@@ -34,6 +34,8 @@ const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(5);
 /// Whose bundle isn't found for so long isn't looked for any more.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+/// Who never runs a program of its own is no container: a sandbox with a kernel of its own, a virtual machine.
+const STARTING_FOR: Duration = Duration::from_secs(600);
 /// Nothing is looked at again sooner.
 const LEAST: Duration = Duration::from_millis(5);
 /// Out of descriptors or memory: as long until it is tried again.
@@ -57,7 +59,7 @@ impl Turn {
     /// When it is to be looked at once more, after what was found; none if that is all.
     fn after(self, found: Option<Found>, now: Instant) -> Option<Turn> {
         let again = match found {
-            Some(Found::Starting) => true,
+            Some(Found::Starting) => now.duration_since(self.since) < STARTING_FOR,
             Some(Found::Unknown) => now.duration_since(self.since) < UNKNOWN_FOR,
             // Done, not wanted, or refused: which has been said.
             Some(Found::Wanted | Found::Unwanted) | None => false,
@@ -165,9 +167,22 @@ impl Watch {
                 _ => {
                     let mut done = self.work.swap_remove(at);
                     let found = said(&mut done);
-                    if let Some(turn) = done.turn.after(found, now) {
-                        self.waiting.entry(done.cgroup).or_insert(turn);
-                    }
+                    let why = match (done.turn.after(found, now), found) {
+                        (Some(turn), _) => {
+                            self.waiting.entry(done.cgroup).or_insert(turn);
+                            continue;
+                        }
+                        (None, Some(Found::Starting)) => "it runs no program of its own",
+                        (None, Some(Found::Unknown)) => {
+                            "its OCI bundle, where its annotations are, isn't found"
+                        }
+                        (None, _) => continue,
+                    };
+                    let shown = done.cgroup.display();
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "agentsh-helper: {shown} isn't looked at any more: {why}"
+                    );
                 }
             }
         }
@@ -253,6 +268,7 @@ mod tests {
             waits.push(next.due - now);
             turn = next;
         }
+        assert_eq!(turn.after(Some(Found::Starting), begun + STARTING_FOR), None, "for ever");
         assert_eq!((waits[0], waits[1], waits[9]), (SOONEST, SOONEST * 2, LATEST));
         for found in [Some(Found::Wanted), Some(Found::Unwanted), None] {
             assert_eq!(turn.after(found, turn.due), None, "{found:?}");
