@@ -123,6 +123,11 @@ pub fn mask_of(pid: i32, name: &str) -> Option<u64> {
     u64::from_str_radix(line, 16).ok()
 }
 
+/// Does /proc tell of masks at all? Not gVisor's, nor another PID namespace's.
+pub fn shows_masks() -> bool {
+    mask_of(std::process::id() as i32, "ShdPnd").is_some()
+}
+
 /// Does the mask have the signal?
 pub fn has(mask: u64, signal: i32) -> bool {
     (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1

@@ -212,7 +212,9 @@ impl Supervision<'_> {
                 Change::Exited(_) | Change::Killed(_) => return Some((change, used)),
                 Change::Stopped(number) if self.is_still_stopped() => {
                     guard.let_run();
-                    let waker = guardian::beside(|| wake(self.shell, launcher));
+                    // In gVisor whoever leaves a session leader's group, as the waker does, has it hung up if one of it is stopped.
+                    let may_leave = forward::shows_masks();
+                    let waker = may_leave.then(|| guardian::beside(|| wake(self.shell, launcher))).flatten();
                     signal::raise_default(number);
                     if let Some(waker) = waker {
                         guardian::end(waker, libc::SIGKILL);

@@ -3,6 +3,7 @@
 # kernels: lts
 # mem: 2048
 # timeout: 900
+# engines: own trixie
 
 import json
 import os

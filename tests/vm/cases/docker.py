@@ -3,6 +3,7 @@
 # kernels: newest
 # mem: 2048
 # timeout: 600
+# engines: own trixie
 
 import contextlib
 import os

@@ -3,6 +3,7 @@
 # kernels: newest
 # mem: 2048
 # timeout: 400
+# engines: own trixie
 
 import os
 import signal
