@@ -5,7 +5,6 @@
 # timeout: 600
 # engines: own trixie
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -13,68 +12,13 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from driven import MEMORY, Running, everything  # noqa: E402
-from roots import OPT, PLACE, SECONDS, busybox, cgroup_of, debian, opt, records  # noqa: E402
+from engine import CONTAINERD, ENVIRONMENT, Docker  # noqa: E402
+from roots import OPT, PLACE, busybox, cgroup_of, debian, opt, records  # noqa: E402
 from sessions import MIB, equal, program, read, report, run, until  # noqa: E402
 
 HELPER = program("agentsh-helper")
-SOCKET, CONTAINERD = f"{PLACE}/docker.sock", f"{PLACE}/containerd.sock"
 # Where a user namespace's root is on the host.
 SUBUIDS = 100000
-# Debian's, not one that somebody has put before it.
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": PLACE}
-
-
-class Docker:
-    """Docker's daemon with containerd and runc, on this machine's own cgroups: there is no systemd here."""
-
-    def __init__(self, *options):
-        self.said = f"{PLACE}/dockerd.log"
-        containerd = ["containerd", "--address", CONTAINERD, "--root", f"{PLACE}/containerd", "--state", f"{PLACE}/containerd-state"]
-        dockerd = ["dockerd", "-H", f"unix://{SOCKET}", "--containerd", CONTAINERD, "--data-root", f"{PLACE}/docker"]
-        dockerd += ["--exec-root", f"{PLACE}/docker-exec", "--pidfile", f"{PLACE}/docker.pid", "--storage-driver", "vfs"]
-        dockerd += ["--iptables=false", "--ip6tables=false", "--bridge", "none", *options]
-        self.daemons = []
-        for command, socket in ((containerd, CONTAINERD), (dockerd, SOCKET)):
-            with open(self.said, "ab") as out:
-                self.daemons.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT))
-            report(f"{command[0]} is there", until(lambda: os.path.exists(socket), 60), (read(self.said) or "")[-600:])
-        up = until(lambda: self("info").returncode == 0, 60)
-        report("Docker answers", up, (read(self.said) or "")[-600:])
-
-    def __call__(self, *arguments, seconds=SECONDS, **options):
-        return run("/usr/bin/docker", "-H", f"unix://{SOCKET}", *arguments, env=ENVIRONMENT, seconds=seconds, **options)
-
-    def start(self, *arguments):
-        """Starts a container in the background: its id, and the pid of its first process."""
-        done = self("run", "-d", "--network", "none", *arguments)
-        if done.returncode:
-            print(f"# docker run: {done.stderr.strip()}", flush=True)
-            return None, 0
-        container = done.stdout.strip()
-        return container, int(self("inspect", "--format", "{{.State.Pid}}", container).stdout or 0)
-
-    def image(self, name, root):
-        """Makes an image of a folder."""
-        archive = f"{PLACE}/{name}.tar"
-        run("tar", "-c", "-C", root, "-f", archive, ".")
-        done = self("import", archive, name)
-        os.unlink(archive)
-        report(f"an image is made: {name}", done.returncode == 0, done)
-        return name
-
-    def end(self):
-        """Ends the daemons."""
-        for daemon in reversed(self.daemons):
-            daemon.terminate()
-            daemon.wait(30)
-        for socket in (SOCKET, CONTAINERD):
-            with contextlib.suppress(OSError):
-                os.unlink(socket)
-        for parent in ("docker", "default"):
-            # They leave those of their containers behind.
-            for folder, _, _ in os.walk(f"/sys/fs/cgroup/{parent}", topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
 
 
 def attached(what, running):
@@ -92,6 +36,24 @@ def before_attach(docker, image):
     log = everything("Docker, not attached", running, in_leaf=False)
     report("Docker, not attached: the log says why there is no leaf", all(r["degraded"] for r in log), log[:1])
     return running
+
+
+def by_annotation(docker, image):
+    """serve --watch finds a container by what it was started with: Docker hands annotations on since 24."""
+    version = docker("version", "--format", "{{.Server.Version}}").stdout
+    if int(version.split(".")[0]) < 24:
+        print(f"# Docker {version.strip()} has no annotations", flush=True)
+        return
+    said = f"{PLACE}/said"
+    with open(said, "wb") as file:
+        server = subprocess.Popen([HELPER, "serve", "--watch"], stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    running = Running(docker, (image,), "sh", "--annotation", "agentsh=attach")
+    there = until(lambda: cgroup_of(running.pid).endswith("/agent") and "attached" in (read(said) or ""), 60)
+    report(f"Docker {version.strip()}, an annotation: attached by serve", there, read(said))
+    equal("Docker, an annotation: a call is in a leaf of its class", [r["leaf"] for r in running(["ls"])[2]], ["explore-0"])
+    running.end()
+    server.terminate()
+    server.wait(20)
 
 
 def containerd(root):
@@ -149,6 +111,7 @@ def main():
         equal("Docker, uid 1000, read-only root: attached", (done.returncode, cgroup_of(running.pid)), (0, f"{group}/agent"))
         everything("Docker, uid 1000, read-only root", running)
         running.end()
+        by_annotation(docker, small)
         containerd(root)
     finally:
         docker.end()
