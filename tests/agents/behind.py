@@ -216,6 +216,32 @@ def _version_manager(scene: Scene) -> list[str]:
     return faults if (other.stdout, other.stderr) == (b"three x\n", b"looked up 3.1\n") else [*faults, f"3.1: {other}"]
 
 
+@case("ccache under a compiler's name gets the compiler that it would have found, and so its date, and asks once")
+def _ccache(scene: Scene) -> list[str]:
+    if not (ccache := shutil.which("ccache", path="/usr/bin:/bin")):
+        return ["no ccache here: tests/setup installs it"]
+    masquerade = f"{scene.stage.folder}/masquerade"
+    os.mkdir(masquerade)
+    os.symlink(ccache, f"{masquerade}/gcc")
+    scene.control("install", scene.shims, "gcc")
+    source = f"{scene.stage.work}/one.c"
+    with open(source, "w", encoding="utf-8") as file:
+        file.write("int main(void) { return 0; }\n")
+    faults = []
+    for shims in ("", f"{scene.shims}:"):
+        log = f"{scene.stage.folder}/ccache.log"
+        environment = scene.environment(PATH=f"{shims}{masquerade}:/usr/bin:/bin", CCACHE_DIR=f"{scene.stage.folder}/cache", CCACHE_LOGFILE=log)
+        seen = scene.run(f"{scene.shims if shims else masquerade}/gcc", "-c", source, "-o", f"{scene.stage.work}/one.o", env=environment)
+        with open(log, encoding="utf-8", errors="replace") as file:
+            said = file.read()
+        os.unlink(log)
+        # The second time it is there already: it is the same compiler.
+        found = "Succeeded getting cached result" if shims else "Running real compiler"
+        if seen.returncode or seen.stderr or found not in said or f"{scene.shims}/" in said:
+            faults.append(f"{shims}: {seen}, {said[-3000:]}")
+    return faults
+
+
 @case("A wrapper that always comes back to the shim is left at last, and what the tool starts then is found at once")
 def _circle(scene: Scene) -> list[str]:
     wrapper = f"{scene.stage.folder}/wrapper"

@@ -2,7 +2,7 @@
 //!
 //! gVisor answers every uname(2) with the one build date (its sources, pkg/sentry/syscalls/linux/linux64.go; release 4.4.0, since
 //! 2025 4.19.0-gvisor); Kata's guests are booted into kata-containers.target, Firecracker's without PCI, with their devices by
-//! `virtio_mmio.device=`. Taken from sources and from what others recorded: none of the three has run here.
+//! `virtio_mmio.device=`. Of the last two that is taken from sources and from what others recorded: they haven't run here.
 
 use super::check::{Check, Tier};
 use std::fs;

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import socket
 import time
 
 from trouble import refusals
@@ -10,6 +12,7 @@ from trouble.tracer import count
 
 from suite.case import scene
 from suite.process import alive, children_of
+from suite.stage import NULL
 
 for _error in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOMEM, errno.EAGAIN, errno.E2BIG):
     fault(f"Seccomp: clone3 refused with {errno.errorcode[_error]}", before=lambda _, e=_error: refusals.refuse(e, "clone3"))
@@ -37,6 +40,25 @@ def _no_spinning(stage):
     child = stage.start("-c", "sleep 1.5", before=lambda _: refusals.refuse(errno.ENOSYS, "ppoll"))
     done = child.finish()
     stage.note(cpu_was_used=child.usage.ru_utime + child.usage.ru_stime > 0.2, status=done.status)
+
+
+@scene("A command that lets go of its output ends the reader's wait, of a socket too, where kcmp is refused", before_its_end=True)
+def _lets_go(stage):
+    ours, theirs = socket.socketpair()
+
+    def before(_stage):
+        os.dup2(theirs.fileno(), 2)
+        refusals.refuse(errno.EPERM, "kcmp")
+
+    child = stage.start("-c", "exec 2>/dev/null; sleep 5; true", stderr=NULL, before=before)
+    theirs.close()
+    ours.settimeout(4)
+    try:
+        stage.note(before_its_end=ours.recv(1) == b"")
+    except TimeoutError:
+        stage.note(before_its_end=False)
+    child.kill(signal.SIGKILL)
+    child.finish()
 
 
 @scene("Seccomp: where close_range is refused, no more is closed than is open", stdout=b"hi\n", status="exit 3", hundreds=0)

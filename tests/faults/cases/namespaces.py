@@ -7,6 +7,7 @@ from trouble import mounts
 from trouble.forms import PROBE, PROBE_SEEN, fault
 
 from suite import kernel
+from suite.stage import PIPE
 from suite.case import scene
 
 
@@ -96,6 +97,23 @@ def _child_without_proc(stage, play) -> None:
 @scene("A shell that stops itself is seen to stop and goes on, without /proc", needs="root", out=b"on\n", **_STOPPED)
 def _stop_without(stage):
     _child_without_proc(stage, _stop_and_go)
+
+
+# Longer than until the launcher looks at the shell for the first time; then the trap tells how often it ran.
+_COUNTS = "trap 'n=$((n + 1))' TERM; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; done; echo ready; read a; sleep 0.3; echo $n"
+
+
+@scene("A trap runs once for a signal to the group, and once for one to the pid, without /proc", needs="root", group=b"1\n", pid=b"1\n")
+def _signals_without(stage):
+    def before(_stage):
+        os.setpgid(0, 0)
+        mounts.hide("/proc")
+
+    for name in ("group", "pid"):
+        child = stage.start("-c", _COUNTS, before=before, stdin=PIPE)
+        child.read_line()
+        (child.kill_group if name == "group" else child.kill)(signal.SIGTERM)
+        stage.note(**{name: child.finish(b"\n").out})
 
 
 @scene("A signal reaches the shell without /proc", needs="root", out=b"trapped\n", **_TRAPPED)
