@@ -17,7 +17,8 @@ pub struct Env {
     pub state_home: Option<&'static [u8]>,
     pub cache_home: Option<&'static [u8]>,
     pub pwd: Option<&'static [u8]>,
-    pub ccache_path: Option<&'static [u8]>,
+    /// ccache is told which compiler to take, or where to look for it.
+    pub ccache_told: Option<&'static [u8]>,
     pub listen_pid: Option<&'static [u8]>,
     pub watchdog_pid: Option<&'static [u8]>,
     pub notify_socket: Option<&'static [u8]>,
@@ -52,7 +53,7 @@ impl Env {
                 b"HOME" => &mut env.home,
                 b"PATH" => &mut env.path,
                 b"PWD" => &mut env.pwd,
-                b"CCACHE_PATH" => &mut env.ccache_path,
+                b"CCACHE_PATH" | b"CCACHE_COMPILER" | b"CCACHE_CC" => &mut env.ccache_told,
                 b"LISTEN_PID" => &mut env.listen_pid,
                 b"WATCHDOG_PID" => &mut env.watchdog_pid,
                 b"NOTIFY_SOCKET" => &mut env.notify_socket,

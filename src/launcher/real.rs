@@ -47,11 +47,14 @@ fn shell(name: &str, env: &Env) -> Real {
             // Of a name that is no shell's, or already long at it: it may start a /bin/bash that is us.
             Suits::Surely if is_shells(basename(named)) && !circle::is_suspected() => return found(named),
             Suits::No => {}
-            _ => match circle::enter() {
+            surely_or_not => match circle::enter() {
                 Some(Entered::Again) => return found(named),
                 Some(Entered::TooOften) => return Real::Circle,
-                None if circle::is_suspected() => return Real::Circle,
-                None => return found(named),
+                // It can't be counted here: a small one may start us by forks, for ever.
+                None if matches!(surely_or_not, Suits::Surely) && !circle::is_suspected() => {
+                    return found(named);
+                }
+                None => {}
             },
         }
     }
@@ -87,9 +90,8 @@ fn first<const N: usize>(places: [&dyn Fn() -> Option<PathBuf>; N]) -> Real {
     }
     match perhaps.map(|place| (circle::enter(), place)) {
         Some((Some(Entered::Again), place)) => found(place.as_os_str().as_bytes()),
-        Some((None, place)) if !circle::is_suspected() => found(place.as_os_str().as_bytes()),
-        Some(_) => Real::Circle,
-        None => Real::None,
+        Some((Some(Entered::TooOften), _)) => Real::Circle,
+        _ => Real::None,
     }
 }
 

@@ -21,7 +21,7 @@ const ENDING: [i32; 6] =
 /// bash itself catches these two while it waits, and restores them: no sign of a trap.
 const ALWAYS_CAUGHT: u64 = 1 << (libc::SIGINT - 1) | 1 << (libc::SIGCHLD - 1);
 /// So often, after so long, is looked whether a sentinel has died of a signal that has just reached us.
-const LOOKS: (u32, Duration) = (10, Duration::from_millis(1));
+const LOOKS: (u32, Duration) = (30, Duration::from_millis(1));
 
 /// The sleeping process, if there is one.
 pub struct Sentinel {
@@ -51,9 +51,14 @@ impl Sentinel {
 
     /// Makes one if the shell has begun to catch a signal that matters.
     pub fn update(&mut self, shell: i32) {
-        if self.pid.is_some() {
+        if self
+            .pid
+            .is_some_and(|sleeper| !self.dies || process::is_child(sleeper) && !process::has_ended(sleeper))
+        {
             return;
         }
+        // One that has died unasked.
+        self.dismiss();
         let matters = match forward::mask_of(shell, "SigCgt") {
             Some(caught) => ENDING.iter().any(|&signal| forward::has(caught & !ALWAYS_CAUGHT, signal)),
             None => !process::has_ended(shell),
@@ -72,8 +77,8 @@ impl Sentinel {
         } else {
             forward::has(forward::mask_of(sleeper, "ShdPnd")?, signal)
         };
-        if was {
-            // It can't be asked for the same signal twice.
+        if was || self.dies {
+            // It can't be asked for the same signal twice; and one that dies may be about to.
             self.dismiss();
             self.begin();
         }

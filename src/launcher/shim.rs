@@ -203,7 +203,7 @@ pub fn started(name: &[u8], program: &'static CStr, args: Args, env: &Env) -> (&
 /// would start it anew. By its own name it is told which one: the one that it would have found. (<https://ccache.dev/manual>: "Run
 /// modes", CCACHE_PATH.)
 fn cached(name: &[u8], program: &CStr, env: &Env) -> Option<(&'static CStr, &'static CStr)> {
-    if env.ccache_path.is_some() || !is_one_of(COMPILERS, name) {
+    if env.ccache_told.is_some() || !is_one_of(COMPILERS, name) {
         return None;
     }
     let itself = |file: &Path| fs::canonicalize(file).ok().filter(|file| file.ends_with("ccache"));

@@ -159,6 +159,9 @@ fn nap() -> bool {
 
 /// Is its fd 2 what ours is? None where nobody can tell.
 fn holds_the_same(child: i32) -> Option<bool> {
+    if !forward::proc_is_ours() {
+        return None;
+    }
     let ours = std::fs::read_link("/proc/self/fd/2").ok()?;
     match std::fs::read_link(format!("/proc/{child}/fd/2")) {
         Ok(theirs) => Some(ours == theirs),

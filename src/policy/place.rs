@@ -1,6 +1,7 @@
 //! Where policies are: the layers' files, the workspace, the compiled ones; and whose files are believed.
 
 use super::compiled::{Layer, Source, Stamp};
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -89,7 +90,11 @@ impl LoadEnv {
         let writable = |cache: &PathBuf| {
             // What isn't there yet is made.
             let there = cache.ancestors().find(|folder| folder.exists());
-            there.is_some_and(|folder| access(folder, AccessFlags::W_OK).is_ok())
+            // Where a sandbox refuses the question it is tried.
+            let may = |folder| {
+                matches!(access(folder, AccessFlags::W_OK), Ok(()) | Err(Errno::ENOSYS | Errno::EPERM))
+            };
+            there.is_some_and(may)
         };
         self.caches().iter().any(writable)
     }

@@ -55,7 +55,7 @@ pub fn spawn_then_join(start: &Start) -> io::Result<i32> {
     started(match clone(How::Clone(flags), &child) {
         // Not with these flags; then as everybody does it.
         refused if [libc::ENOSYS, libc::EPERM, libc::EINVAL].map(|e| -i64::from(e)).contains(&refused) => {
-            fork(&child)
+            fork(&child, libc::CLONE_PARENT_SETTID | libc::SIGCHLD)
         }
         answer => answer,
     })
@@ -124,8 +124,8 @@ fn clone(how: How, child: &Child) -> i64 {
             in("rdi") first,
             in("rsi") second,
             in("rdx") lifeboat::child(),
-            in("r10") 0,
-            in("r8") 0,
+            in("r10") 0_usize,
+            in("r8") 0_usize,
             in("r12") child,
             lateout("rcx") _,
             lateout("r11") _,
@@ -137,7 +137,10 @@ fn clone(how: How, child: &Child) -> i64 {
 /// With a copy of our memory for the child. Gives the pid or a negative error number.
 #[cfg(not(target_arch = "x86_64"))]
 fn clone(how: How, child: &Child) -> i64 {
-    let How::Clone3(request) = how else { return fork(child) };
+    let request = match how {
+        How::Clone3(request) => request,
+        How::Clone(flags) => return fork(child, flags),
+    };
     // SAFETY: no CLONE_VM, so the child has its own copy of our memory and stack, and as a single-threaded
     // process we hold no lock that the copy could be missing the owner of.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const *request, size_of::<libc::clone_args>()) } {
@@ -148,8 +151,8 @@ fn clone(how: How, child: &Child) -> i64 {
 }
 
 /// The same as everybody does it. Gives the pid or a negative error number.
-fn fork(child: &Child) -> i64 {
-    let (flags, none) = (libc::CLONE_PARENT_SETTID | libc::SIGCHLD, std::ptr::null_mut::<i32>());
+fn fork(child: &Child, flags: i32) -> i64 {
+    let none = std::ptr::null_mut::<i32>();
     // SAFETY: the child has its own copy of our memory and stack, and as a single-threaded process we hold no lock that the
     // copy could be missing the owner of. (The order of the last two differs between processors, and both are null.)
     match unsafe { libc::syscall(libc::SYS_clone, flags, none, lifeboat::child(), none, none) } {

@@ -35,21 +35,30 @@ impl Before {
     /// Notes how it is now, unless that is noted already, or it has been arranged by somebody else: then that isn't ours to
     /// undo. Only with the lock of the cgroup.
     pub fn note(base: &Dir) -> Result<()> {
-        if base.mark(mark::BEFORE, &mut [0; LONGEST]).is_ok() || base.has("calls") {
-            return Ok(());
-        }
         let shown = || base.path().display().to_string();
+        let has_oom_group = base.read_u64(OOM_GROUP) == Ok(1);
+        if base.mark(mark::BEFORE, &mut [0; LONGEST]).is_ok() || base.has("calls") {
+            // Set since, or attached by a version that left it alone.
+            return match Before::of(base) {
+                Ok(Some(before)) if has_oom_group => Before { oom_group: true, ..before }.keep(base),
+                _ => Ok(()),
+            };
+        }
         let procs = fstatat(base, "cgroup.procs", AtFlags::AT_SYMLINK_NOFOLLOW).with_context(shown)?;
         let before = Before {
             controllers: switched_on(base).with_context(shown)?,
             descendants: base.read_max("cgroup.max.descendants").with_context(shown)?,
             owner: (procs.st_uid, procs.st_gid),
-            oom_group: base.read_u64(OOM_GROUP) == Ok(1),
+            oom_group: has_oom_group,
         };
-        base.set_mark(mark::BEFORE, before.text().as_bytes()).context("trusted.agentsh.before")?;
+        before.keep(base)
+    }
+
+    fn keep(&self, base: &Dir) -> Result<()> {
+        base.set_mark(mark::BEFORE, self.text().as_bytes()).context("trusted.agentsh.before")?;
         // One call is to die, and not the agent with it.
-        if before.oom_group {
-            base.write_u64(OOM_GROUP, 0).with_context(shown)?;
+        if self.oom_group {
+            base.write_u64(OOM_GROUP, 0).with_context(|| format!("{}/{OOM_GROUP}", base.path().display()))?;
         }
         Ok(())
     }

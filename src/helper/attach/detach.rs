@@ -47,8 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Detaches the container of this process.
-pub fn detach(peer: &Peer) -> Result<String> {
+fn detach(peer: &Peer) -> Result<String> {
     let root = root()?;
     let (_, cgroup) = the_cgroup(&root, peer, &peer.status()?)?;
     let base = open(&root, &cgroup)?;
@@ -62,6 +61,19 @@ pub fn detach(peer: &Peer) -> Result<String> {
     let moved = undo(&base, &before)?;
     before.restore(&base)?;
     Ok(format!("detached: {moved} processes are back in {shown}"))
+}
+
+/// Puts back what attach has done to a container so far, where it couldn't do all. Only with its cgroup's lock.
+pub fn put_back(base: &Dir) -> Result<()> {
+    let Some(before) = Before::of(base)? else { return Ok(()) };
+    let mut seen = HashSet::from([own_namespace()?]);
+    withdraw_from_all(base, &mut seen)?;
+    undo(base, &before)?;
+    before.restore(base)
+}
+
+fn own_namespace() -> Result<u64> {
+    Peer::of(i32::try_from(std::process::id())?)?.namespace("mnt")
 }
 
 /// What somebody made below agent/ and lives in is theirs: flattened it would lose its limits.
@@ -81,10 +93,14 @@ fn refuse_arrangements(base: &Dir) -> Result<()> {
 /// Unmounts in each mount namespace of the container. One that a program made for itself may refuse it, and then still shows a
 /// `calls/` in which nothing can be made.
 fn withdraw(base: &Dir, peer: &Peer) -> Result<()> {
-    let mut seen = HashSet::from([Peer::of(i32::try_from(std::process::id())?)?.namespace("mnt")?]);
+    let mut seen = HashSet::from([own_namespace()?]);
     if seen.insert(peer.namespace("mnt")?) {
         inside::withdraw(peer)?;
     }
+    withdraw_from_all(base, &mut seen)
+}
+
+fn withdraw_from_all(base: &Dir, seen: &mut HashSet<u64>) -> Result<()> {
     let pids = descendants::processes(base)?.into_iter().take(MOST_PEERS);
     for other in pids.filter_map(|pid| Peer::of(pid).ok()) {
         // It may have ended meanwhile.

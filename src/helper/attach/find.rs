@@ -1,14 +1,16 @@
 //! Which process stands for a container.
 
 use super::peer::Peer;
-use super::{answer, container};
+use super::{MOST_PEERS, answer, container};
 use crate::cgroup::dir::Dir;
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 /// Cgroups are looked for so far down; Kubernetes' containers are four levels down.
 const DEEPEST: usize = 8;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// A hook's state is a few hundred bytes and the container's annotations.
 const MOST_STATE: u64 = 1 << 20;
 
@@ -51,6 +53,21 @@ fn search(dir: &Dir, wanted: &str, depth: usize, found: &mut Vec<Dir>) -> Result
         }
     }
     Ok(())
+}
+
+/// Does this process, or another one of the container, run a program of the container's, or will it within this time?
+pub fn begins_within(base: &Dir, peer: &Peer, time: Duration) -> Result<bool> {
+    let until = Instant::now() + time;
+    loop {
+        let others = processes(base)?.into_iter().take(MOST_PEERS).filter_map(|pid| Peer::of(pid).ok());
+        if peer.has_begun()? || others.into_iter().any(|other| other.has_begun().unwrap_or(false)) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
 }
 
 /// A container's first process, by which all others came: not the one with the lowest pid, as these begin anew when they are used

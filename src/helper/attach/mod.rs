@@ -174,11 +174,6 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
             "process {pid} is in the host's mount namespace, so in no container: for an agent on the host there is `agentsh-helper session`"
         );
     }
-    if !peer.begins_within(BEGINNING)? {
-        bail!(
-            "process {pid} runs a program that isn't its container's own: a sandbox with a kernel of its own (gVisor), or an engine that is still starting it"
-        );
-    }
     let root = root()?;
     let (own, cgroup) = the_cgroup(&root, peer, &status)?;
     if !container::is_plain(&own, &cgroup) {
@@ -189,6 +184,12 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
         );
     }
     let base = open(&root, &cgroup)?;
+    // A runtime may wait for its hooks before it becomes the container's program.
+    if !args.hook && !find::begins_within(&base, peer, BEGINNING)? {
+        bail!(
+            "process {pid} runs a program that isn't its container's own, and so do all others there: a sandbox with a kernel of its own (gVisor), or an engine that is still starting it"
+        );
+    }
     // What was made strict stays so.
     let was_strict = base.child("calls").is_ok_and(|calls| ahead::leaves(&calls).is_some());
     let strict = args.strict || was_strict;
@@ -200,13 +201,16 @@ fn attach(peer: &Peer, args: &Args) -> Result<(Spec, String)> {
     if strict && !was_strict {
         strict::refuse_namespaces_of_their_own(&base)?;
     }
-    let was_arranged = base.has("calls");
-    let done = furnish(peer, &base, &cgroup, &status, args, strict);
-    if done.is_err() && !was_arranged {
+    let _lock = lock(&base)?;
+    let is_first = before::Before::of(&base).is_ok_and(|before| before.is_none());
+    match furnish(peer, &base, &cgroup, &status, args, strict) {
         // As it was: an engine may remove the container's cgroup only if it has nothing below.
-        let _ = detach::detach(peer);
+        Err(error) if is_first => match detach::put_back(&base) {
+            Ok(()) => Err(error),
+            Err(left) => Err(error.context(format!("what was done can't be undone ({left:#})"))),
+        },
+        done => done,
     }
-    done
 }
 
 /// Makes all that attaching is, once nothing speaks against it. Gives the container's limits, and where what was done.
@@ -327,14 +331,14 @@ fn whose(base: &Dir) -> Result<Option<(Uid, Gid)>> {
     Ok(Some((Uid::from_raw(status.uid), Gid::from_raw(status.gid))))
 }
 
-/// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first. Gives what a call has around it.
+/// Makes `agent/` and `calls/` in the container's cgroup, with its processes in the first; only with its lock, of which it lets the
+/// launchers' part go. Gives what a call has around it.
 fn arrange(base: &Dir, policy: &Policy) -> Result<(Spec, Around)> {
     let above = base.path().ancestors().skip(1).map_while(|p| Dir::open(p).ok()?.read_max("memory.max").ok());
     let (limit, above) = (base.read_max("memory.max").unwrap_or(None), above.flatten().min());
     let spec = Spec::of(Some(&policy.session), limit, above, meminfo::available());
     let shown = Shown { high: None, max: limits::least(limit, above) };
     let around = Around { shown, budget: spec.budget, available: spec.available };
-    let _lock = lock(base)?;
     before::Before::note(base)?;
     delegate::set_up_as(base, &spec).map_err(|why| anyhow!(why))?;
     let _ = base.unlock();

@@ -8,12 +8,9 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// With one of these a process gets past a mount: it may open any file of the file system by its handle, or mount it whole.
 const PAST_MOUNTS: [Capability; 2] = [Capability::DacReadSearch, Capability::SysAdmin];
-
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A process, for as long as this is kept.
 pub struct Peer {
@@ -116,18 +113,6 @@ impl Peer {
         let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
         let mounts = self.mounts()?;
         Ok(mount.is_some_and(|id| mounts.lines().any(|line| line.split(' ').next() == Some(id))))
-    }
-
-    /// Has it begun, or does it within this time?
-    pub fn begins_within(&self, time: Duration) -> Result<bool> {
-        let until = Instant::now() + time;
-        while !self.has_begun()? {
-            if Instant::now() >= until {
-                return Ok(false);
-            }
-            std::thread::sleep(BETWEEN_LOOKS);
-        }
-        Ok(true)
     }
 
     /// What sorts processes by when they began, the first one first. Of those that did within the same hundredth of a second that is

@@ -68,6 +68,11 @@ impl Tree {
         std::fs::metadata(self.place(container)).map_or(u32::MAX, |found| found.uid())
     }
 
+    /// Are there processes in it, as far as is known?
+    pub fn is_populated(&self, container: &Path) -> bool {
+        self.populated.get(container).is_some_and(|&populated| populated)
+    }
+
     /// What has happened since it was last asked for.
     pub fn news(&mut self) -> Vec<Told> {
         for _ in 0..MOST_READS {

@@ -178,11 +178,15 @@ impl Watch {
                         }
                         (None, _) => continue,
                     };
-                    let shown = done.cgroup.display();
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "agentsh-helper: {shown} isn't looked at any more: {why}"
-                    );
+                    // Its owner may have named it, and it may have come to its end.
+                    if self.tree.is_populated(&done.cgroup) {
+                        let shown = done.cgroup.display().to_string();
+                        let shown = shown.escape_debug();
+                        let _ = writeln!(
+                            std::io::stderr(),
+                            "agentsh-helper: {shown} isn't looked at any more: {why}"
+                        );
+                    }
                 }
             }
         }
