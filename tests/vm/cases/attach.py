@@ -57,6 +57,13 @@ def again(running):
     put_policy("")
 
 
+def arranged(group):
+    """What attaching changes of a container's cgroup."""
+    folders = [name for name in os.listdir(group) if os.path.isdir(f"{group}/{name}")]
+    files = ("cgroup.subtree_control", "cgroup.max.descendants", "memory.oom.group")
+    return folders, [read(group, file) for file in files], os.listxattr(group)
+
+
 def refusals(podman, root):
     """Who doesn't get it, and is told why."""
     equal("a process of the host is refused", attach(os.getpid()).returncode, 3)
@@ -74,9 +81,12 @@ def refusals(podman, root):
     shutil.rmtree(f"{linked}/run")
     os.symlink("/etc", f"{linked}/run")
     container, pid = podman.start("--memory", "64m", "--rootfs", linked, "/bin/busybox", "sleep", "600")
+    group = cgroup_of(pid)
+    before = arranged(group)
     done = attach(pid)
     report("nothing is mounted through a link of the container's", done.returncode == 3 and "symbolic link" in done.stderr, done)
     report("nor made", not os.path.exists(f"{linked}/etc/agentsh"), os.listdir(f"{linked}/etc"))
+    equal("and its cgroup is as it was", (cgroup_of(pid), arranged(group)), (group, before))
     podman("rm", "-f", "-t", "0", container)
     process = subprocess.Popen(["unshare", "--mount", "sleep", "600"])
     report("a process with mounts of its own is no container", until(lambda: attach(process.pid).returncode == 3), process.pid)
