@@ -4,7 +4,7 @@
     ├── lock                 held while something is being added
     ├── apt/                 the private apt state (packages.py)
     ├── tools-N/             QEMU, virtiofsd, busybox, zstd, and the libraries they need
-    ├── engines-N/           container engines of a newer Debian, and the libraries they need
+    ├── engines-N/           container engines and systemd of a newer Debian, and the libraries they need
     └── kernels/
         ├── <version>/       vmlinux, config, modules/
         └── newest, mid, lts links to versions
@@ -25,9 +25,9 @@ from packages import PackageError, PrivateApt
 # Raise the number when the list of packages changes.
 TOOLS = "tools-1"
 TOOL_PACKAGES = ["qemu-system-x86", "virtiofsd", "busybox-static", "zstd"]
-ENGINES = "engines-1"
-ENGINE_PACKAGES = ["docker.io", "docker-cli", "containerd", "runc", "podman", "crun", "conmon", "rootlesskit", "runsc"]
-NEEDLESS = ("etc", "var", "usr/share/doc", "usr/share/man", "usr/share/locale")
+ENGINES = "engines-2"
+ENGINE_PACKAGES = ["docker.io", "docker-cli", "containerd", "runc", "podman", "crun", "conmon", "rootlesskit", "runsc", "systemd", "dbus"]
+NEEDLESS = ("doc", "man", "locale")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 # Versions of the kernels each series may take; the newest one that the mirror has is taken.
@@ -97,7 +97,7 @@ def tools(say):
 
 def engines(say):
     """The folder of a newer Debian's engines, which is made to lie over a machine's own files; unpacked first as the tools are."""
-    return _unpacked(ENGINES, ENGINE_PACKAGES, "Docker, podman, gVisor (once, about 130 MB to download)", say)
+    return _unpacked(ENGINES, ENGINE_PACKAGES, "Docker, podman, gVisor, systemd (once, about 140 MB to download)", say)
 
 
 def _unpacked(name, packages, what, say):
@@ -108,9 +108,19 @@ def _unpacked(name, packages, what, say):
                 say(f"unpacking {what}")
                 with _built_then_moved(final) as building:
                     _apt().unpack_with_dependencies(packages, building)
-                    for needless in NEEDLESS:
-                        shutil.rmtree(os.path.join(building, needless), ignore_errors=True)
+                    for name in os.listdir(building):
+                        if name != "usr":
+                            _remove(os.path.join(building, name))
+                    for name in NEEDLESS:
+                        _remove(os.path.join(building, "usr/share", name))
     return final
+
+
+def _remove(path):
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def kernel(wanted, say, refresh=False):

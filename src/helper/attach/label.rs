@@ -156,12 +156,22 @@ impl Found {
     }
 }
 
+/// Is it still in the mount namespace of who started it? An engine may have one other than ours (rootless, in a container, in a unit
+/// with PrivateMounts; or we have), and its runtime begins there, with all of its powers.
+fn is_engines_still(peer: &Peer) -> bool {
+    match parent(peer.pid) {
+        // Who started it may have gone.
+        Some(above @ 1..) => peer.shares_with(above, "mnt").unwrap_or(false),
+        _ => false,
+    }
+}
+
 /// Looks at a container by its first process.
 pub fn look(peer: &Peer, id: &str) -> Result<Found> {
     Ok(match is_wanted(peer, id) {
         None => Found::Unknown,
         Some(false) => Found::Unwanted,
-        Some(true) if peer.shares("mnt")? || !peer.has_begun()? => Found::Starting,
+        Some(true) if peer.shares("mnt")? || is_engines_still(peer) || !peer.has_begun()? => Found::Starting,
         Some(true) => Found::Wanted,
     })
 }

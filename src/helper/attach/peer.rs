@@ -93,6 +93,11 @@ impl Peer {
         Ok(self.namespace(kind)? == namespace("self", kind)?)
     }
 
+    /// Is it in the namespace of this kind that another process is in?
+    pub fn shares_with(&self, pid: i32, kind: &str) -> Result<bool> {
+        Ok(self.namespace(kind)? == namespace(&pid.to_string(), kind)?)
+    }
+
     /// Its namespace of this kind, by its number.
     pub fn namespace(&self, kind: &str) -> Result<u64> {
         let number = namespace(&self.pid.to_string(), kind)?;

@@ -1,11 +1,12 @@
-"""Docker's daemon, for the cases about it."""
+"""Docker's daemon and systemd, for the cases about them."""
 
 import contextlib
+import glob
 import os
 import subprocess
 
 from roots import PLACE, SECONDS
-from sessions import read, report, run, until
+from sessions import CGROUPS, read, report, run, until, write
 
 SOCKET, CONTAINERD = f"{PLACE}/docker.sock", f"{PLACE}/containerd.sock"
 # Debian's, not one that somebody has put before it.
@@ -15,7 +16,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": PLACE}
 class Docker:
     """Docker's daemon with containerd and runc, on this machine's own cgroups: there is no systemd here."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, within=()):
         self.said = f"{PLACE}/dockerd.log"
         containerd = ["containerd", "--address", CONTAINERD, "--root", f"{PLACE}/containerd", "--state", f"{PLACE}/containerd-state"]
         dockerd = ["dockerd", "-H", f"unix://{SOCKET}", "--containerd", CONTAINERD, "--data-root", f"{PLACE}/docker"]
@@ -24,7 +25,7 @@ class Docker:
         self.daemons = []
         for command, socket in ((containerd, CONTAINERD), (dockerd, SOCKET)):
             with open(self.said, "ab") as out:
-                self.daemons.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT))
+                self.daemons.append(subprocess.Popen([*within, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT))
             report(f"{command[0]} is there", until(lambda: os.path.exists(socket), 60), (read(self.said) or "")[-600:])
         up = until(lambda: self("info").returncode == 0, 60)
         report("Docker answers", up, (read(self.said) or "")[-600:])
@@ -63,3 +64,58 @@ class Docker:
             for folder, _, _ in os.walk(f"/sys/fs/cgroup/{parent}", topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
+
+
+class Systemd:
+    """systemd, in a cgroup and a PID namespace of its own, as in a container that has a whole machine inside: it makes the cgroups there."""
+
+    group = f"{CGROUPS}/sd"
+    # The least that can be asked to make a scope: the bus.
+    units = {
+        "dbus.socket": "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n",
+        "dbus.service": "[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nType=notify\n"
+        "ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n",
+        "case.target": "[Unit]\nDefaultDependencies=no\nRequires=dbus.socket dbus.service\nAfter=dbus.socket dbus.service\n",
+    }
+    begin = """echo 0 >"$1/cgroup.procs"
+exec unshare --cgroup --pid --mount --fork --kill-child sh -c '
+    mount --make-rprivate / && mount -t proc proc /proc && umount -l /sys/fs/cgroup && mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
+    exec env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin container=other /usr/lib/systemd/systemd --system --unit=case.target --show-status=no'
+"""
+
+    def __init__(self):
+        os.makedirs("/etc/systemd/system", exist_ok=True)
+        for name, text in self.units.items():
+            with open(f"/etc/systemd/system/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+        with open("/etc/machine-id", "w", encoding="ascii") as file:
+            file.write("a" * 32 + "\n")
+        if "\nmessagebus:" not in (read("/etc/passwd") or ""):
+            for name, more in (("passwd", ":/nonexistent:/usr/sbin/nologin"), ("group", "")):
+                with open(f"/etc/{name}", "a", encoding="ascii") as file:
+                    file.write(f"messagebus:x:901:{'901:' if name == 'passwd' else ''}{more}\n")
+        os.mkdir(self.group)
+        os.mkdir(f"{self.group}/login")
+        self.process = subprocess.Popen(["sh", "-c", self.begin, "sh", self.group], stdin=subprocess.DEVNULL)
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        until(lambda: read(children), 20)
+        # It isn't of the namespace, whose first cgroup must be free to have others below.
+        write(f"{CGROUPS}/cgroup.procs", str(self.process.pid))
+        report("systemd is there", until(lambda: os.path.exists("/run/dbus/system_bus_socket"), 60), read(children))
+        # What goes before a command, that it is done there as by somebody who has logged in.
+        enter = f'echo 0 >{self.group}/login/cgroup.procs; exec nsenter -t {read(children)} -p -m -C -- "$@"'
+        self.within = ["sh", "-c", enter, "sh"]
+
+    def first_of(self, container):
+        """The first process in the scope of this container, by its number outside."""
+        found = glob.glob(f"{self.group}/*/*{container}.scope/**/cgroup.procs", recursive=True)
+        return min((int(pid) for file in found if "conmon" not in file for pid in (read(file) or "").split()), default=0)
+
+    def end(self):
+        """Ends it, and all that it has."""
+        self.process.kill()
+        self.process.wait(30)
+        until(lambda: not (read(self.group, "cgroup.events") or "").startswith("populated 1"), 20)
+        for folder, _, _ in os.walk(self.group, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
