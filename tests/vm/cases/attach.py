@@ -3,7 +3,6 @@
 # kernels: lts
 # mem: 2048
 # timeout: 900
-# engines: own trixie
 
 import json
 import os

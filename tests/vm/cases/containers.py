@@ -4,7 +4,6 @@ their class, memory that runs out takes the call, and who called is told."""
 # kernels: newest
 # mem: 2048
 # timeout: 900
-# engines: own trixie
 
 import json
 import os

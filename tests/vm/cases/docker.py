@@ -3,7 +3,7 @@
 # kernels: newest
 # mem: 2048
 # timeout: 600
-# engines: own trixie
+# engines: trixie
 
 import os
 import subprocess
