@@ -14,7 +14,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": PLACE}
 
 
 class Docker:
-    """Docker's daemon with containerd and runc, on this machine's own cgroups: there is no systemd here."""
+    """Docker's daemon with containerd and runc, on this machine's own cgroups, unless it is begun within a systemd."""
 
     def __init__(self, *options, within=()):
         self.said = f"{PLACE}/dockerd.log"
